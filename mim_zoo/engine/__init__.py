@@ -1,1 +1,7 @@
-"""Placeholder docstring, filled by the first module."""
+"""Running: the runner and its loops, hooks, optimizers, checkpoints."""
+
+from .amp import AmpOptimWrapper
+from .lars import LARS
+from .layer_decay import LayerDecayConstructor
+
+__all__ = ['LARS', 'AmpOptimWrapper', 'LayerDecayConstructor']

@@ -1,0 +1,142 @@
+"""Parameter groups: who is decayed, and how fast each depth of the encoder learns."""
+
+from typing import Any
+
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+
+BACKBONE = 'backbone.'
+TOP = -1  # the group of everything that learns at the base rate
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class LayerDecayConstructor:
+    """Build the optimizer with one parameter group per (encoder layer, decayed or not).
+
+    ``paramwise_cfg`` holds
+
+    - ``layer_decay_rate`` (1.0): the learning rate of layer ``i`` of ``n`` is
+      ``lr * rate ** (n - 1 - i)``, where ``(i, n)`` is what the backbone's
+      ``get_layer_depth(name, 'backbone.')`` says; outside the backbone it is ``lr``;
+    - ``no_decay_names`` (()): parameters, by the end of their dotted name
+      ('pos_embed', 'backbone.cls_token'), that are not decayed. Biases and parameters
+      of one dimension never are, which alone is MAE's rule for pre-training; its
+      fine-tuning adds ``('pos_embed', 'cls_token')`` (2111.06377).
+
+    Frozen parameters are left out. ``CosineAnnealingLR(eta_min_ratio=...)`` then gives
+    each layer its own floor, as officially; ``eta_min`` one floor for all. Raises
+    ValueError for an unknown key, a rate outside (0, 1], a name that matches nothing,
+    and a model without layers to decay.
+    """
+
+    def __init__(
+        self,
+        optim_wrapper_cfg: dict[str, Any],
+        paramwise_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        rules = dict(paramwise_cfg or {})
+        self.rate = float(rules.pop('layer_decay_rate', 1.0))
+        self.no_decay_names = tuple(rules.pop('no_decay_names', ()))
+        if rules:
+            raise ValueError(
+                f'LayerDecayConstructor: unknown paramwise_cfg key(s) {sorted(rules)}; '
+                'it knows layer_decay_rate and no_decay_names.'
+            )
+        if not 0 < self.rate <= 1:
+            raise ValueError(
+                f'layer_decay_rate must be above 0 and at most 1, got {self.rate}.'
+            )
+        if 'optimizer' not in optim_wrapper_cfg:
+            raise ValueError('LayerDecayConstructor: optim_wrapper has no "optimizer".')
+        self.wrapper_cfg = dict(optim_wrapper_cfg)
+        self.optimizer_cfg = dict(self.wrapper_cfg.pop('optimizer'))
+        if self.rate < 1 and 'lr' not in self.optimizer_cfg:
+            raise ValueError('layer_decay_rate needs optim_wrapper.optimizer.lr.')
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Return the optimizer wrapper for the model's trainable parameters."""
+        if is_model_wrapper(model):
+            model = model.module  # type: ignore[assignment]
+        groups = self.param_groups(model)
+        optimizer = OPTIMIZERS.build({**self.optimizer_cfg, 'params': groups})
+        wrapper = {'type': 'OptimWrapper', **self.wrapper_cfg, 'optimizer': optimizer}
+        return OPTIM_WRAPPERS.build(wrapper)
+
+    def param_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Group the trainable parameters, shallow layers first, and log a table."""
+        self._check_names(model)
+        groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+        scales: dict[int, float] = {}
+        for name, param in model.named_parameters():
+            if param.requires_grad:
+                layer, scale = self._layer(model, name)
+                scales[layer] = scale
+                key = (layer, self._decays(name, param))
+                groups.setdefault(key, []).append(param)
+        if not groups:
+            raise ValueError('the model has no trainable parameter: all are frozen.')
+        keys = sorted(groups, key=lambda key: (scales[key[0]], key[1]))
+        settings = []
+        for layer, decays in keys:
+            setting: dict[str, Any] = {'params': groups[layer, decays]}
+            if self.rate < 1:
+                setting['lr'] = self.optimizer_cfg['lr'] * scales[layer]
+            if not decays:
+                setting['weight_decay'] = 0.0
+            settings.append(setting)
+        _log_table([(layer, scales[layer], decays) for layer, decays in keys], settings)
+        return settings
+
+    def _check_names(self, model: nn.Module) -> None:
+        names = [name for name, _ in model.named_parameters()]
+        for rule in self.no_decay_names:
+            if not any(_ends_with(name, rule) for name in names):
+                raise ValueError(
+                    f'no_decay_names: "{rule}" is the end of no parameter name of '
+                    f'{type(model).__name__}; correct it or take it out. '
+                    f'Names look like {names[:3]}.'
+                )
+
+    def _decays(self, name: str, param: nn.Parameter) -> bool:
+        if param.ndim <= 1 or _ends_with(name, 'bias'):
+            return False
+        return not any(_ends_with(name, rule) for rule in self.no_decay_names)
+
+    def _layer(self, model: nn.Module, name: str) -> tuple[int, float]:
+        """Layer id (-1 for the top) and the scale of its learning rate."""
+        if self.rate == 1:
+            return TOP, 1.0
+        depth_of = getattr(getattr(model, 'backbone', None), 'get_layer_depth', None)
+        if depth_of is None:
+            raise ValueError(
+                f'layer_decay_rate={self.rate} needs a model with a backbone that has '
+                f'get_layer_depth(name, prefix); {type(model).__name__} has none.'
+            )
+        if not name.startswith(BACKBONE):
+            return TOP, 1.0
+        layer, num_layers = depth_of(name, BACKBONE)
+        distance = num_layers - 1 - layer
+        return (layer, self.rate**distance) if distance else (TOP, 1.0)
+
+
+def _ends_with(name: str, rule: str) -> bool:
+    """Whether the last dotted components of ``name`` are ``rule``."""
+    return f'.{name}'.endswith(f'.{rule}')
+
+
+def _log_table(
+    rows: list[tuple[int, float, bool]], settings: list[dict[str, Any]]
+) -> None:
+    lines = ['Parameter groups:  layer  lr scale  decayed  tensors      values']
+    for (layer, scale, decays), setting in zip(rows, settings):
+        params = setting['params']
+        lines.append(
+            f'{"top" if layer == TOP else layer:>24}  {scale:8.2e}  '
+            f'{"yes" if decays else "no":>7}  {len(params):7d}  '
+            f'{sum(p.numel() for p in params):10,d}'
+        )
+    print_log('\n'.join(lines), logger='current')
