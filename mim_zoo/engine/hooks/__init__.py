@@ -1,1 +1,5 @@
-"""Placeholder docstring, filled by the first module."""
+"""Hooks, one file each."""
+
+from .progress import ProgressHook
+
+__all__ = ['ProgressHook']
