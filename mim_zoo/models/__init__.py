@@ -1,1 +1,34 @@
-"""Placeholder docstring, filled by the first module."""
+"""Encoders, corruption, necks, decoders, targets, losses and what joins them."""
+
+from .classifier import BatchAugment, Classifier
+from .corruption import DropPatches, MaskPatches
+from .data_preprocessor import MIMDataPreprocessor
+from .decoders import LinearDecoder, TransformerDecoder
+from .encoder import Encoder
+from .head import MIMHead
+from .losses import MaskedCosine, MaskedL1, MaskedMSE, MaskedSmoothL1
+from .mim import MAE, MIM
+from .necks import LevelFusion
+from .targets import PixelTarget
+from .vit import MIMViT
+
+__all__ = [
+    'MAE',
+    'MIM',
+    'BatchAugment',
+    'Classifier',
+    'DropPatches',
+    'Encoder',
+    'LevelFusion',
+    'LinearDecoder',
+    'MIMDataPreprocessor',
+    'MIMHead',
+    'MIMViT',
+    'MaskPatches',
+    'MaskedCosine',
+    'MaskedL1',
+    'MaskedMSE',
+    'MaskedSmoothL1',
+    'PixelTarget',
+    'TransformerDecoder',
+]

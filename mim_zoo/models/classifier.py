@@ -1,0 +1,196 @@
+"""Image classification on an encoder: fine-tuning and linear probing.
+
+Legend: B images, P prefix tokens, L patches, C channels.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mim_zoo.registry import MODELS
+
+from .encoder import pool_features
+
+
+@MODELS.register_module()
+class Classifier(BaseModel):
+    """Encoder, pooling, optional norm, linear layer.
+
+    Args:
+        pool: 'avg' (mean of the patches) or 'cls'.
+        head_norm: 'layer' (MAE fine-tuning: a new ``fc_norm`` after pooling takes the
+            place of the encoder's last norm), 'batch' (MAE linear probe: BatchNorm
+            without affine), or None (the encoder's norm only).
+        freeze_backbone: train the head alone; the encoder stays in eval mode.
+        head_init_std: of the linear layer, truncated normal.
+        augment: ``BatchAugment`` config, applied to training batches on the device.
+        label_smoothing: without ``augment``, which brings its own.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        num_classes: int,
+        pool: str = 'avg',
+        head_norm: str | None = 'layer',
+        freeze_backbone: bool = False,
+        head_init_std: float = 2e-5,
+        augment: dict | None = None,
+        label_smoothing: float = 0.0,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        if head_norm not in ('layer', 'batch', None):
+            raise ValueError(
+                f"head_norm: got {head_norm!r}, expected 'layer', 'batch' or None"
+            )
+        own_norm = dict(final_norm=False) if head_norm == 'layer' else {}
+        encoder = MODELS.build(backbone, default_args=own_norm)
+        preprocessor = MODELS.build(
+            data_preprocessor or dict(type='MIMDataPreprocessor'),
+            default_args=dict(stride=encoder.stride, in_channels=encoder.in_channels),
+        )
+        super().__init__(preprocessor, init_cfg)
+        self.backbone = encoder
+        self.pool = pool
+        self.frozen = freeze_backbone
+        self.label_smoothing = label_smoothing
+        self.num_classes = num_classes
+        if head_norm == 'layer':
+            self.fc_norm = nn.LayerNorm(encoder.embed_dim, eps=1e-6)
+        elif head_norm == 'batch':
+            self.bn = nn.BatchNorm1d(encoder.embed_dim, eps=1e-6, affine=False)
+        self.head_norm = head_norm
+        self.head = nn.Linear(encoder.embed_dim, num_classes)
+        nn.init.trunc_normal_(self.head.weight, std=head_init_std)
+        nn.init.zeros_(self.head.bias)
+        self.augment: nn.Module | None = None
+        if augment:
+            facts = dict(num_classes=num_classes)
+            self.augment = MODELS.build(augment, default_args=facts)
+        if freeze_backbone:
+            self.backbone.requires_grad_(False)
+            self.backbone.eval()
+
+    def train(self, mode: bool = True) -> 'Classifier':
+        """A frozen encoder stays in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: dict | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """'tensor': logits (B, classes). 'loss': dict. 'predict': one dict per image
+        with ``pred_score`` (classes,), and what ``data_samples`` says of it.
+        """
+        if mode == 'tensor':
+            return self.classify(inputs)
+        if mode == 'loss':
+            return self.loss(inputs, self._labels(data_samples))
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        raise ValueError(f'mode: got {mode!r}, expected loss, predict or tensor')
+
+    def extract_feat(self, inputs: Tensor, pool: str | None = None) -> Tensor:
+        """Pooled features (B, C), before the head's norm."""
+        return pool_features(self.backbone, inputs, pool or self.pool)
+
+    def classify(self, inputs: Tensor) -> Tensor:
+        """Logits (B, classes) of images (B, C_in, H, W)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            x = self.extract_feat(inputs)
+        if self.head_norm == 'layer':
+            x = self.fc_norm(x)
+        elif self.head_norm == 'batch':
+            x = self.bn(x)
+        return self.head(x)
+
+    def loss(self, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Cross entropy with labels (B,), or with the soft ones of ``augment``."""
+        if self.augment is not None and self.training:
+            inputs, labels = self.augment(inputs, labels)
+            return dict(loss=F.cross_entropy(self.classify(inputs).float(), labels))
+        logits = self.classify(inputs).float()
+        return dict(
+            loss=F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        )
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor, data_samples: dict | None = None) -> list[dict]:
+        """Softmax scores, one dict per image."""
+        records = [
+            dict(pred_score=score)
+            for score in self.classify(inputs).float().softmax(-1)
+        ]
+        for key, values in (data_samples or {}).items():
+            for record, value in zip(records, values):
+                record[key] = value
+        return records
+
+    def _labels(self, data_samples: dict | None) -> Tensor:
+        if not data_samples or 'gt_label' not in data_samples:
+            raise ValueError(
+                'Classifier: the batch has no gt_label; use a labelled data set '
+                '(ImageFolder with_label=True, Digits, SamplePhotos)'
+            )
+        return data_samples['gt_label']
+
+
+@MODELS.register_module()
+class BatchAugment(nn.Module):
+    """timm's random erasing, then Mixup/CutMix, on normalised batches.
+
+    The defaults are those of MAE's fine-tuning (2111.06377): mixup 0.8, cutmix 1.0 with
+    equal chance on every batch, label smoothing 0.1, erasing 0.25 with noise.
+
+    Args:
+        num_classes: handed down by ``Classifier``.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        mixup: float = 0.8,
+        cutmix: float = 1.0,
+        label_smoothing: float = 0.1,
+        erase: float = 0.25,
+    ):
+        from timm.data.mixup import Mixup
+        from timm.data.random_erasing import RandomErasing
+
+        super().__init__()
+        self.num_classes = num_classes
+        self.label_smoothing = label_smoothing
+        self.mixup = None
+        if mixup > 0 or cutmix > 0:
+            self.mixup = Mixup(
+                mixup_alpha=mixup,
+                cutmix_alpha=cutmix,
+                label_smoothing=label_smoothing,
+                num_classes=num_classes,
+            )
+        self.erase = RandomErasing(erase, mode='pixel', device='cpu') if erase else None
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C_in, H, W), (B,) to augmented images and soft labels (B, classes)."""
+        if self.erase is not None:
+            self.erase.device = images.device
+            images = self.erase(images.clone())
+        if self.mixup is not None:
+            if len(images) % 2:
+                raise ValueError(
+                    f'Mixup: got a batch of {len(images)}, expected an even number; '
+                    'change batch_size or set drop_last=True'
+                )
+            return self.mixup(images, labels)
+        soft = F.one_hot(labels, self.num_classes).to(images)
+        smooth = self.label_smoothing
+        return images, soft * (1 - smooth) + smooth / self.num_classes

@@ -1,0 +1,178 @@
+"""How patches are hidden, and what each side of the model sees of it.
+
+Legend: B images, V views (V >= B), L patches on the prediction grid, K tokens the
+encoder gets, C channels, D target size. A mask is True where a patch is hidden.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mim_zoo.registry import MODELS
+
+from .layers import Size
+
+
+def gather_tokens(x: Tensor, index: Tensor) -> Tensor:
+    """Pick tokens per image: x (B, N, C), index (B, K) -> (B, K, C)."""
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
+
+
+def hidden_count(mask: Tensor) -> int:
+    """Hidden patches per image of a mask (B, L); ValueError unless all have as many.
+
+    Reads the mask's values (a device sync): whoever made the mask knows the number
+    and should pass it on instead.
+    """
+    counts = mask.sum(dim=1)
+    low, high = int(counts.min()), int(counts.max())
+    if low != high:
+        raise ValueError(
+            f'dropping patches: got masks that hide from {low} to {high} patches, '
+            'expected the same number in every image of a batch; make the masks '
+            'equal or use MaskPatches'
+        )
+    return low
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who is hidden from whom in one batch; identity but for what a subclass says.
+
+    mask (V, L) bool, True = hidden in that view = scored; grid (h, w), h * w = L.
+    """
+
+    mask: Tensor
+    grid: Size
+
+    def hide(self, tokens: Tensor, pos: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Tokens (B, L, C) and positions (1, L, C) to what the encoder gets.
+
+        Returns (B, K, C) with positions added, and a group label per token or None.
+        """
+        raise NotImplementedError
+
+    def reveal(self, features: Tensor, mask_token: Tensor | None) -> Tensor:
+        """Complete encoded patches (B, K, C) to (V, L, C); no prefix tokens here."""
+        return features
+
+    def align(self, target: Tensor) -> Tensor:
+        """Targets of the images (B, L, D) as targets of the views (V, L, D)."""
+        return target
+
+
+@dataclass(frozen=True)
+class Drop(Plan):
+    """The encoder sees the visible patches only (MAE, 2111.06377); V = B.
+
+    keep (B, K): visible patches in image order; restore (B, L): where each patch of
+    the image stands in [visible, hidden].
+    """
+
+    keep: Tensor
+    restore: Tensor
+
+    def hide(self, tokens: Tensor, pos: Tensor) -> tuple[Tensor, None]:
+        """Keep K of L tokens."""
+        return gather_tokens(tokens + pos, self.keep), None
+
+    def reveal(self, features: Tensor, mask_token: Tensor | None) -> Tensor:
+        """Append mask tokens, then put every token at its place in the image."""
+        assert mask_token is not None, 'DropPatches.needs_mask_token is True'
+        B, K, _ = features.shape
+        missing = self.restore.shape[1] - K
+        filler = mask_token.to(features.dtype).expand(B, missing, -1)
+        return gather_tokens(torch.cat([features, filler], dim=1), self.restore)
+
+
+@dataclass(frozen=True)
+class Replace(Plan):
+    """The encoder sees all places, hidden ones as ``token`` (1, 1, C); V = B."""
+
+    token: Tensor
+
+    def hide(self, tokens: Tensor, pos: Tensor) -> tuple[Tensor, None]:
+        """Put the token in, then add positions, so that it knows where it is."""
+        token = self.token.to(tokens.dtype)
+        return torch.where(self.mask[..., None], token, tokens) + pos, None
+
+
+class Corruption(nn.Module):
+    """Turns a mask into a plan. Subclasses say how patches are hidden."""
+
+    needs_mask_token: bool  # in the decoder, which makes none otherwise
+
+    def plan(
+        self, mask: Tensor, batch_size: int, grid: Size, num_hidden: int | None = None
+    ) -> Plan:
+        """Plan for a batch from a mask (B | 1, L); num_hidden per image if known."""
+        raise NotImplementedError
+
+
+def check_mask(mask: Tensor, batch_size: int, grid: Size) -> Tensor:
+    """The mask as (B, L) bool; ValueError when it does not fit the images."""
+    wanted = (batch_size, grid[0] * grid[1])
+    if mask.ndim != 2 or mask.shape[0] not in (1, batch_size):
+        raise ValueError(
+            f'mask: got shape {tuple(mask.shape)}, expected (B, L) = {wanted} or (1, L)'
+        )
+    if mask.shape[1] != wanted[1] or mask.dtype != torch.bool:
+        raise ValueError(
+            f'mask: got {mask.shape[1]} places of {mask.dtype}, expected {wanted[1]} '
+            f'of torch.bool (grid {grid[0]} x {grid[1]}, True = hidden)'
+        )
+    return mask.expand(batch_size, -1)
+
+
+@MODELS.register_module()
+class DropPatches(Corruption):
+    """Hidden patches are dropped before the encoder (MAE, 2111.06377)."""
+
+    needs_mask_token = True
+
+    def __init__(self, channels: int | None = None):
+        super().__init__()
+
+    def plan(
+        self, mask: Tensor, batch_size: int, grid: Size, num_hidden: int | None = None
+    ) -> Drop:
+        """Sort every image's patches into visible and hidden ones."""
+        mask = check_mask(mask, batch_size, grid)
+        if num_hidden is None:
+            num_hidden = hidden_count(mask)
+        if not 0 < num_hidden < mask.shape[1]:
+            raise ValueError(
+                f'mask: got {num_hidden} of {mask.shape[1]} patches hidden, expected '
+                'at least one hidden and one visible; change the ratio'
+            )
+        order = mask.to(torch.uint8).argsort(dim=1, stable=True)  # visible first
+        return Drop(
+            mask, grid, order[:, : mask.shape[1] - num_hidden], order.argsort(1)
+        )
+
+
+@MODELS.register_module()
+class MaskPatches(Corruption):
+    """Hidden patches become a learned token before the encoder (SimMIM, 2111.09886).
+
+    Args:
+        channels: width of the encoder's stem, handed down by ``MIM``.
+    """
+
+    needs_mask_token = False
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.token = nn.Parameter(torch.empty(1, 1, channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Random token, N(0, 0.02)."""
+        nn.init.normal_(self.token, std=0.02)
+
+    def plan(
+        self, mask: Tensor, batch_size: int, grid: Size, num_hidden: int | None = None
+    ) -> Replace:
+        """Masks may hide any number of patches, image by image."""
+        return Replace(check_mask(mask, batch_size, grid), grid, self.token)

@@ -1,0 +1,142 @@
+"""Batches of raw pixels to normalised tensors and masks, on the device.
+
+Legend: B images, L patches on the prediction grid.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from mim_zoo.datasets.masking import MaskingTransform
+from mim_zoo.registry import MODELS, TRANSFORMS
+
+from .corruption import hidden_count
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+@MODELS.register_module()
+class MIMDataPreprocessor(BaseDataPreprocessor):
+    """Moves uint8 images to the device, normalises them and hides patches there.
+
+    A batch is dict(inputs (B, C_in, H, W), sample_idx (B,), img_path, [gt_label (B,)],
+    [mask (B, L)]). Masks in it (a user's own, or made in the pipeline) are used as they
+    are. Otherwise the masking transform draws them: anew in training; in evaluation
+    from ``eval_seed`` and the image's index, so that they never change.
+
+    Args:
+        mean, std: one number per channel in the units of the files (RGB, 0..255 for
+            8 bits). The ImageNet values by default.
+        batch_transforms: at most one masking transform.
+        stride, in_channels: facts handed down by the model.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        batch_transforms: Sequence[dict] = (),
+        eval_seed: int = 0,
+        stride: int | None = None,
+        in_channels: int | None = None,
+        non_blocking: bool = True,
+    ):
+        super().__init__(non_blocking)
+        if len(mean) != len(std) or len(mean) not in (1, in_channels or len(mean)):
+            raise ValueError(
+                f'mean and std: got {len(mean)} and {len(std)} numbers, expected '
+                f'{in_channels} each, one per input channel of the encoder'
+            )
+        if min(std) <= 0:
+            raise ValueError(f'std: got {tuple(std)}, expected positive numbers')
+        self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), False)
+        self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), False)
+        self.eval_seed = eval_seed
+        self.stride = stride
+        self.masking = self._build_masking(batch_transforms)
+
+    @staticmethod
+    def _build_masking(batch_transforms: Sequence[dict]) -> MaskingTransform | None:
+        built = [TRANSFORMS.build(t) for t in batch_transforms]
+        if not all(isinstance(t, MaskingTransform) for t in built) or len(built) > 1:
+            raise ValueError(
+                f'batch_transforms: got {[type(t).__name__ for t in built]}, expected '
+                'at most one masking transform; other transforms belong into the '
+                "dataset's pipeline"
+            )
+        return built[0] if built else None
+
+    def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
+        """Returns dict(inputs fp32, mask, num_hidden, data_samples = all the rest)."""
+        # read on the host, where it costs no device sync
+        given = data.get('mask')
+        num_hidden = self._given_count(given, training)
+        data = self.cast_data(data)
+        samples = {k: v for k, v in data.items() if k not in ('inputs', 'mask')}
+        inputs = self.normalize(data['inputs'])
+        mask = data.get('mask')
+        if mask is None and self.masking is not None:
+            mask, num_hidden = self._draw(inputs, samples, training)
+        if mask is None:
+            return dict(inputs=inputs, data_samples=samples)
+        return dict(
+            inputs=inputs, mask=mask, num_hidden=num_hidden, data_samples=samples
+        )
+
+    def normalize(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """Pixels (B, C_in, H, W) in file units to zero mean and unit variance."""
+        if not isinstance(images, Tensor):
+            sizes = {tuple(x.shape) for x in images}
+            if len(sizes) > 1:
+                raise ValueError(
+                    f'images of one batch: got shapes {sorted(sizes)}, expected one; '
+                    'crop or resize in the pipeline'
+                )
+            images = torch.stack(list(images))
+        if images.shape[1] != len(self.mean) and len(self.mean) > 1:
+            raise ValueError(
+                f'images: got {images.shape[1]} channels, expected {len(self.mean)} as '
+                'in mean and std; set mean and std of the data preprocessor'
+            )
+        return (images.float() - self.mean) / self.std
+
+    def denormalize(self, images: Tensor) -> Tensor:
+        """The inverse of ``normalize``, not clipped."""
+        return images * self.std + self.mean
+
+    def _given_count(self, given: Tensor | None, training: bool) -> int | None:
+        if given is None:
+            return None
+        if training and self.masking is not None:
+            raise ValueError(
+                'masks come from both the pipeline and batch_transforms='
+                f'[{self.masking}], expected one of them; remove the other'
+            )
+        counts = given.sum(dim=1)
+        return hidden_count(given) if bool((counts == counts[0]).all()) else None
+
+    def _draw(
+        self, inputs: Tensor, samples: dict, training: bool
+    ) -> tuple[Tensor, int]:
+        assert self.masking is not None
+        stride = self.stride or self.masking.stride
+        if stride is None:
+            raise ValueError('masking: the stride of the encoder is not known')
+        h, w = (-(-n // stride) for n in inputs.shape[-2:])
+        if training:
+            mask = self.masking.sample(len(inputs), (h, w), inputs.device)
+        else:
+            generator = torch.Generator()
+            index = samples.get('sample_idx', range(len(inputs)))
+            masks = [
+                self.masking.sample(
+                    1, (h, w), generator=generator.manual_seed(self.eval_seed + int(i))
+                )
+                for i in index
+            ]
+            mask = torch.cat(masks).to(inputs.device)
+        return mask, self.masking.num_hidden(h * w)

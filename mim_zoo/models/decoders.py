@@ -1,0 +1,118 @@
+"""From encoded patches to a prediction for every patch.
+
+Every decoder is told the same facts by ``MIMHead``: in_channels, out_channels (D),
+grid (h, w) it is built for, prefix_tokens (P), mask_token (whether the plan needs
+one). Legend: V views, P prefix tokens, K encoded patches, L patches, C channels.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from mim_zoo.registry import MODELS
+
+from .corruption import Plan
+from .layers import (
+    Block,
+    Size,
+    init_transformer,
+    position_from_file,
+    resample_position,
+    sincos_position,
+)
+
+
+@MODELS.register_module()
+class TransformerDecoder(nn.Module):
+    """MAE's decoder (2111.06377): complete the sequence, some blocks, a projection.
+
+    The prefix tokens take part and are dropped before the prediction.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        grid: Size,
+        prefix_tokens: int = 0,
+        mask_token: bool = True,
+        embed_dim: int = 512,
+        depth: int = 8,
+        num_heads: int = 16,
+    ):
+        super().__init__()
+        self.grid = grid
+        self.prefix_tokens = prefix_tokens
+        self.embed = nn.Linear(in_channels, embed_dim)
+        self.mask_token = (
+            nn.Parameter(torch.empty(1, 1, embed_dim)) if mask_token else None
+        )
+        self.pos_embed = nn.Parameter(
+            torch.empty(1, prefix_tokens + grid[0] * grid[1], embed_dim),
+            requires_grad=False,
+        )
+        self.blocks = nn.ModuleList(Block(embed_dim, num_heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.pred = nn.Linear(embed_dim, out_channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Random init as in MAE; fixed sine-cosine positions."""
+        init_transformer(self)
+        if self.mask_token is not None:
+            nn.init.normal_(self.mask_token, std=0.02)
+        table = sincos_position(self.embed.out_features, self.grid)
+        with torch.no_grad():
+            self.pos_embed.zero_()
+            self.pos_embed[:, self.prefix_tokens :] = table.to(self.pos_embed)
+
+    def forward(self, features: Tensor, plan: Plan) -> Tensor:
+        """Encoded (B, P + K, C_in) to predictions (V, L, D)."""
+        P = self.prefix_tokens
+        x = self.embed(features)
+        patches = plan.reveal(x[:, P:], self.mask_token)  # (V, L, C)
+        x = torch.cat([x[:, :P], patches], dim=1) if P else patches
+        pos = resample_position(self.pos_embed[:, P:], self.grid, plan.grid)
+        x = x + torch.cat([self.pos_embed[:, :P], pos], dim=1)
+        for block in self.blocks:
+            x = block(x)
+        return self.pred(self.norm(x[:, P:]))
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+        key = prefix + 'pos_embed'
+        if key in state_dict:
+            state_dict[key] = position_from_file(
+                state_dict[key], self.grid, self.prefix_tokens, key
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+@MODELS.register_module()
+class LinearDecoder(nn.Module):
+    """One linear layer per patch (SimMIM, 2111.09886; MaskFeat, 2112.09133)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        grid: Size,
+        prefix_tokens: int = 0,
+        mask_token: bool = False,
+    ):
+        super().__init__()
+        if mask_token:
+            raise ValueError(
+                'LinearDecoder: got a corruption that drops patches, expected one that '
+                'keeps every place (MaskPatches): a linear layer would predict the '
+                'same values at every dropped patch; use TransformerDecoder'
+            )
+        self.prefix_tokens = prefix_tokens
+        self.pred = nn.Linear(in_channels, out_channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Xavier projection, zero bias."""
+        init_transformer(self)
+
+    def forward(self, features: Tensor, plan: Plan) -> Tensor:
+        """Encoded (B, P + L, C_in) to predictions (V, L, D)."""
+        return self.pred(plan.reveal(features[:, self.prefix_tokens :], None))

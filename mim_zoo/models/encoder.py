@@ -1,0 +1,125 @@
+"""The contract of every encoder.
+
+Legend: B images, P prefix tokens, L' tokens at the stem, K tokens given to
+``encode``, C channels.
+"""
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mim_zoo.engine.loading import load_weights
+
+from .layers import Size, pair, resolve_index
+
+
+class Encoder(BaseModule):
+    """An encoder knows nothing of masks, ratios, targets or methods.
+
+    It is ``embed`` (the stem) and ``encode`` (the trunk); ``forward`` is the two, for
+    everybody downstream. A subclass sets ``stride`` (pixels of a prediction cell),
+    ``in_channels``, ``num_prefix_tokens``, ``levels`` ((channels, stride) of every
+    block) and ``norm``, which ``forward`` and the necks put on an output that contains
+    the last block, and on no other.
+    """
+
+    stride: int
+    in_channels: int
+    num_prefix_tokens: int
+    levels: tuple[tuple[int, int], ...]
+    norm: nn.Module
+
+    def __init__(
+        self,
+        img_size: int | Sequence[int],
+        out_indices: Sequence[int],
+        init_cfg: dict | None,
+    ):
+        super().__init__(init_cfg)
+        self.img_size = pair(img_size)
+        self.out_indices = tuple(out_indices)
+
+    def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, C_in, H, W) to tokens (B, L', C) and positions (1, L', C)."""
+        raise NotImplementedError
+
+    def encode(
+        self, tokens: Tensor, taps: Sequence[int], groups: Tensor | None = None
+    ) -> dict[int, Tensor]:
+        """Run the trunk on tokens (B, K, C) that carry their positions already.
+
+        Returns {block: raw output (B, P + K, C)} for the blocks in ``taps``, counted
+        from 0. ``groups`` (B | 1, K): attention stays within equal labels.
+        """
+        raise NotImplementedError
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """(layer id, number of layers) of a parameter, for layer-wise lr decay."""
+        raise NotImplementedError
+
+    @property
+    def embed_dim(self) -> int:
+        """C of the last block."""
+        return self.levels[-1][0]
+
+    def grid(self, size: Sequence[int], stride: int | None = None) -> Size:
+        """Cells per column and row, (h, w), for images of ``size`` (H, W)."""
+        stride = stride or self.stride
+        return -(-size[0] // stride), -(-size[1] // stride)
+
+    def check_images(self, images: Tensor) -> None:
+        """ValueError unless images are (B, in_channels, H, W)."""
+        if images.ndim != 4 or images.shape[1] != self.in_channels:
+            raise ValueError(
+                f'images: got shape {tuple(images.shape)}, expected '
+                f'(B, {self.in_channels}, H, W); set in_channels to your data'
+            )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps (B, C_i, h_i, w_i), one per ``out_indices``, nothing hidden."""
+        tokens, pos = self.embed(images)
+        depth = len(self.levels)
+        taps = [resolve_index(i, depth, 'out_indices') for i in self.out_indices]
+        outputs = self.encode(tokens + pos, taps)
+        maps = []
+        for i in taps:
+            x = self.norm(outputs[i]) if i == depth - 1 else outputs[i]
+            grid = self.grid(images.shape[-2:], self.levels[i][1])
+            x = x[:, self.num_prefix_tokens :].transpose(1, 2)
+            maps.append(x.reshape(x.shape[0], -1, *grid))
+        return tuple(maps)
+
+    def init_weights(self) -> None:
+        """Load ``init_cfg``'s checkpoint with a report; a poor match is an error."""
+        cfg = self.init_cfg
+        if isinstance(cfg, dict) and cfg.get('type') == 'Pretrained':
+            load_weights(
+                self,
+                cfg['checkpoint'],
+                prefix=cfg.get('prefix') or '',
+                min_share=cfg.get('min_share', 0.9),
+                trust=cfg.get('trust', False),
+            )
+            self.is_init = True
+        else:
+            super().init_weights()
+
+
+def pool_features(encoder: Encoder, images: Tensor, pool: str = 'avg') -> Tensor:
+    """Normed output of the last block, pooled: (B, C_in, H, W) -> (B, C)."""
+    tokens, pos = encoder.embed(images)
+    last = len(encoder.levels) - 1
+    x = encoder.norm(encoder.encode(tokens + pos, [last])[last])
+    return pool_tokens(x, encoder.num_prefix_tokens, pool)
+
+
+def pool_tokens(x: Tensor, prefix_tokens: int, pool: str) -> Tensor:
+    """Tokens (B, P + L, C) to (B, C): mean of the patches, or the class token."""
+    if pool == 'avg':
+        return x[:, prefix_tokens:].mean(dim=1)
+    if pool != 'cls':
+        raise ValueError(f"pool: got {pool!r}, expected 'avg' or 'cls'")
+    if not prefix_tokens:
+        raise ValueError("pool='cls': the encoder has no class token; use pool='avg'")
+    return x[:, 0]

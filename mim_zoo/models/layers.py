@@ -1,0 +1,224 @@
+"""Building blocks of every encoder and decoder.
+
+Legend: B images, N tokens in a sequence, P prefix tokens, L patches, C channels.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Size = tuple[int, int]
+
+
+def pair(value: int | Sequence[int]) -> Size:
+    """(h, w) from one number or two."""
+    if isinstance(value, int):
+        return value, value
+    h, w = value
+    return int(h), int(w)
+
+
+def resolve_index(index: int, length: int, what: str) -> int:
+    """A possibly negative index made non-negative; ValueError when out of range."""
+    if not -length <= index < length:
+        raise ValueError(
+            f'{what}: got index {index}, expected one of {-length}..{length - 1}'
+        )
+    return index % length
+
+
+def sincos_position(channels: int, grid: Size) -> Tensor:
+    """Fixed 2-D sine-cosine positions of MAE (2111.06377), (h * w, C), row-major.
+
+    The first half of the channels encodes the column, the second half the row; in
+    each half the sines come before the cosines.
+    """
+    if channels % 4:
+        raise ValueError(
+            f'sine-cosine positions need a width divisible by 4, got {channels}'
+        )
+    omega = torch.arange(channels // 4, dtype=torch.float64) / (channels // 4)
+    omega = 1.0 / 10000**omega
+
+    def encode(axis: Tensor) -> Tensor:
+        angle = axis.double().flatten()[:, None] * omega
+        return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+    rows, columns = torch.meshgrid(
+        torch.arange(grid[0]), torch.arange(grid[1]), indexing='ij'
+    )
+    return torch.cat([encode(columns), encode(rows)], dim=1).float()
+
+
+def resample_position(table: Tensor, old: Size, new: Size) -> Tensor:
+    """Positions of one grid brought to another, bicubic: (1, L, C) -> (1, L', C)."""
+    if old == new:
+        return table
+    maps = table.float().reshape(1, *old, -1).permute(0, 3, 1, 2)
+    maps = F.interpolate(maps, size=new, mode='bicubic', align_corners=False)
+    return maps.flatten(2).transpose(1, 2).to(table.dtype)
+
+
+def position_from_file(
+    table: Tensor, grid: Size, prefix_tokens: int, name: str = 'pos_embed'
+) -> Tensor:
+    """A stored table (1, P' + L', C) made to fit (1, P + L, C).
+
+    Grids in files are taken to be square unless their length is the wanted one.
+    Prefix rows are dropped, or added as zeros (what the sine-cosine tables hold).
+    """
+    wanted = grid[0] * grid[1]
+    length = table.shape[1]
+    if length == prefix_tokens + wanted:
+        return table
+    for prefix in (prefix_tokens, 1 - prefix_tokens):
+        side = math.isqrt(max(length - prefix, 0))
+        if side and side * side == length - prefix:
+            break
+    else:
+        raise ValueError(
+            f'{name}: cannot tell the grid of {length} stored positions, expected '
+            f'{prefix_tokens + wanted} or a square grid (plus a class token)'
+        )
+    head, patches = table[:, :prefix], table[:, prefix:]
+    patches = resample_position(patches, (side, side), grid)
+    if prefix != prefix_tokens:
+        head = table.new_zeros(1, prefix_tokens, table.shape[2])
+    return torch.cat([head, patches], dim=1)
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches to tokens: (B, C_in, H, W) -> (B, L, C).
+
+    H and W that are no multiples of the patch are padded with zeros at the bottom
+    and the right.
+    """
+
+    def __init__(self, patch_size: int, in_channels: int, embed_dim: int):
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Conv2d(in_channels, embed_dim, patch_size, patch_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        h, w = images.shape[-2:]
+        pad = (-w % self.patch_size, -h % self.patch_size)
+        if any(pad):
+            images = F.pad(images, (0, pad[0], 0, pad[1]))
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth per sample (1603.09382): the branch is dropped at ``rate``."""
+
+    def __init__(self, rate: float = 0.0):
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f'drop path rate: got {rate}, expected 0 <= rate < 1')
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return x
+        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+        kept = x.new_empty(shape).bernoulli_(1 - self.rate)
+        return x * kept / (1 - self.rate)
+
+    def extra_repr(self) -> str:
+        return f'rate={self.rate:.3f}'
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, (B, N, C) -> (B, N, C).
+
+    ``mask``, broadcast to (B, heads, N, N), is True where a token may look.
+    """
+
+    def __init__(self, dim: int, num_heads: int):
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(
+                f'width {dim} cannot be split over {num_heads} attention heads'
+            )
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        B, N, C = x.shape
+        qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, C // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, N, C / heads)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.proj(x.transpose(1, 2).reshape(B, N, C))
+
+
+class Mlp(nn.Module):
+    """Linear, GELU, linear; (..., C) -> (..., C)."""
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block, the unit of compile, FSDP and checkpointing."""
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.0,
+        norm_eps: float = 1e-6,
+    ):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
+        self.attn = Attention(dim, num_heads)
+        self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x), mask))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+def same_group(groups: Tensor | None, prefix_tokens: int) -> Tensor | None:
+    """Who may look at whom, (B | 1, 1, N, N), from a label per token (B | 1, L).
+
+    None when everybody may. Prefix tokens would see every group and leak.
+    """
+    if groups is None:
+        return None
+    if prefix_tokens:
+        raise ValueError(
+            f'grouped attention with {prefix_tokens} prefix token(s): a class token '
+            'attends to both images and leaks; build the encoder with '
+            'class_token=False'
+        )
+    return (groups[:, :, None] == groups[:, None, :])[:, None]
+
+
+def init_transformer(module: nn.Module) -> None:
+    """MAE's random init: linear layers Xavier-uniform, biases 0, LayerNorm 1 and 0.
+
+    A patch embedding is treated as the linear layer that it is; its bias keeps the
+    default of ``nn.Conv2d``.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.xavier_uniform_(part.weight)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.LayerNorm):
+            part.reset_parameters()
+        elif isinstance(part, PatchEmbed):
+            part.proj.reset_parameters()
+            nn.init.xavier_uniform_(part.proj.weight.view(part.proj.out_channels, -1))

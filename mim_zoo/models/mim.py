@@ -1,0 +1,193 @@
+"""Masked image modelling, and the published methods by name.
+
+Legend: B images, V views, L' tokens at the stem, K encoded tokens, P prefix tokens,
+L patches on the prediction grid, C channels, D target size.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mim_zoo.registry import MODELS
+
+from .corruption import Corruption, Plan
+from .encoder import Encoder, pool_features
+from .head import MIMHead
+from .losses import MaskedLoss
+from .necks import LevelFusion
+from .targets import Target
+
+
+@MODELS.register_module()
+class MIM(BaseModel):
+    """Hide part of each image, encode what is left, complete it, compare.
+
+    Facts flow downhill: the encoder is built first and tells the other parts its
+    widths, grid and prefix tokens; a value written in a config wins. No config is
+    changed.
+
+    Args:
+        head: one ``MIMHead`` config or several over the same features.
+    """
+
+    backbone: Encoder
+    corruption: Corruption
+    neck: LevelFusion
+
+    def __init__(
+        self,
+        backbone: dict,
+        corruption: dict,
+        head: dict | Sequence[dict],
+        neck: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ):
+        encoder = MODELS.build(backbone)
+        preprocessor = MODELS.build(
+            data_preprocessor or dict(type='MIMDataPreprocessor'),
+            default_args=dict(stride=encoder.stride, in_channels=encoder.in_channels),
+        )
+        super().__init__(preprocessor, init_cfg)
+        self.backbone = encoder
+        self.corruption = MODELS.build(
+            corruption, default_args=dict(channels=encoder.levels[0][0])
+        )
+        self.neck = MODELS.build(
+            neck or dict(type='LevelFusion'), default_args=dict(levels=encoder.levels)
+        )
+        facts = dict(
+            in_channels=self.neck.out_channels,
+            grid=encoder.grid(encoder.img_size),
+            prefix_tokens=encoder.num_prefix_tokens,
+            mask_token=self.corruption.needs_mask_token,
+            facts=dict(stride=encoder.stride, in_channels=encoder.in_channels),
+        )
+        if isinstance(head, dict):
+            self.head: MIMHead | nn.ModuleList = MODELS.build(head, default_args=facts)
+        else:
+            self.head = nn.ModuleList(MODELS.build(h, default_args=facts) for h in head)
+
+    @property
+    def heads(self) -> list[MIMHead]:
+        """The heads as a list, one or many."""
+        single = isinstance(self.head, MIMHead)
+        return cast(list[MIMHead], [self.head] if single else list(self.head))
+
+    def forward(
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        num_hidden: int | None = None,
+        data_samples: dict | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """What the data preprocessor returns, by mode.
+
+        'loss': dict of scalar losses. 'predict': one dict per image with its losses
+        and hidden targets. 'tensor': features, see ``extract_feat``.
+        """
+        if mode == 'tensor':
+            return self.extract_feat(inputs)
+        if mode not in ('loss', 'predict'):
+            raise ValueError(f'mode: got {mode!r}, expected loss, predict or tensor')
+        if mask is None:
+            raise ValueError(
+                'MIM: the batch has no mask; add batch_transforms=[dict('
+                "type='RandomMasking')] to the data preprocessor, or a masking "
+                'transform to the pipeline'
+            )
+        if mode == 'loss':
+            return self.loss(inputs, mask, num_hidden)
+        return self.predict(inputs, mask, num_hidden, data_samples)
+
+    def complete(
+        self, inputs: Tensor, mask: Tensor, num_hidden: int | None = None
+    ) -> tuple[list[Tensor], Plan]:
+        """Encode what the mask (B | 1, L) leaves of images (B, C_in, H, W).
+
+        Returns one feature (B, P + K, C_i) per neck output, and the plan.
+        """
+        tokens, pos = self.backbone.embed(inputs)  # (B, L', C), (1, L', C)
+        grid = self.backbone.grid(inputs.shape[-2:])
+        plan = self.corruption.plan(mask, inputs.shape[0], grid, num_hidden)
+        seen, groups = plan.hide(tokens, pos)  # (B, K, C), None or (B | 1, L')
+        levels = self.backbone.encode(seen, self.neck.taps, groups)
+        return self.neck(levels, self.backbone.norm), plan
+
+    def loss(
+        self, inputs: Tensor, mask: Tensor, num_hidden: int | None = None
+    ) -> dict[str, Tensor]:
+        """Scalar losses of every head; several heads prefix theirs by their number."""
+        features, plan = self.complete(inputs, mask, num_hidden)
+        return self._by_head([h.loss(features, inputs, plan) for h in self.heads])
+
+    @torch.no_grad()
+    def predict(
+        self,
+        inputs: Tensor,
+        mask: Tensor,
+        num_hidden: int | None = None,
+        data_samples: dict | None = None,
+    ) -> list[dict]:
+        """One dict per image: losses {name: ()}, targets {name: (n, D)}, sample_idx.
+
+        ``targets`` are those of the image's n hidden patches.
+        """
+        features, plan = self.complete(inputs, mask, num_hidden)
+        records: list[dict] = [dict(losses={}, targets={}) for _ in inputs]
+        predictions, targets = {}, {}
+        per_head = [h.predict(features, inputs, plan) for h in self.heads]
+        predictions = self._by_head([p for p, _ in per_head])
+        targets = self._by_head([dict.fromkeys(p, t) for p, t in per_head])
+        for name, pred in predictions.items():
+            criterion = self.criteria[name]
+            for i, record in enumerate(records):
+                views = slice(i, None, len(records))  # all views of this image
+                hidden = plan.mask[views]
+                truth = targets[name][views][hidden].float()
+                error = criterion.error(pred[views][hidden].float(), truth)
+                record['losses'][name] = error.mean()
+                record['targets'][name] = truth
+        for i, record in enumerate(records):
+            for key, values in (data_samples or {}).items():
+                record[key] = values[i]
+        return records
+
+    @torch.no_grad()
+    def reconstruct(
+        self, inputs: Tensor, mask: Tensor
+    ) -> tuple[list[Tensor], Plan, Target]:
+        """Predictions (V, L, D) of the first head's decoders, the plan, the target."""
+        features, plan = self.complete(inputs, mask)
+        predictions, _ = self.heads[0].predict(features, inputs, plan)
+        return list(predictions.values()), plan, self.heads[0].target
+
+    @property
+    def criteria(self) -> dict[str, MaskedLoss]:
+        """The masked loss behind every name in the losses."""
+        return self._by_head(
+            [
+                {f'loss_{i}': head.criterion for i in range(head.num_outputs)}
+                for head in self.heads
+            ]
+        )
+
+    def extract_feat(self, inputs: Tensor, pool: str = 'avg') -> Tensor:
+        """Features (B, C) of whole images: mean of patches ('avg') or 'cls'."""
+        return pool_features(self.backbone, inputs, pool)
+
+    def _by_head(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        if len(parts) == 1:
+            return parts[0]
+        return {
+            f'head{i}.{k}': v for i, part in enumerate(parts) for k, v in part.items()
+        }
+
+
+@MODELS.register_module()
+class MAE(MIM):
+    """Masked autoencoders are scalable vision learners (2111.06377): drop, decode."""

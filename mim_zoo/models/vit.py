@@ -1,0 +1,159 @@
+"""The plain vision transformer (2010.11929) as encoder, for every use.
+
+Legend: B images, P prefix tokens, L patches, K tokens given to ``encode``, C channels.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mim_zoo.registry import MODELS
+
+from .encoder import Encoder
+from .layers import (
+    Block,
+    PatchEmbed,
+    init_transformer,
+    position_from_file,
+    resample_position,
+    resolve_index,
+    same_group,
+    sincos_position,
+)
+
+ARCHS: dict[str, dict[str, int]] = {
+    'micro': dict(embed_dim=96, depth=6, num_heads=3),
+    'tiny': dict(embed_dim=192, depth=12, num_heads=3),
+    'small': dict(embed_dim=384, depth=12, num_heads=6),  # DeiT-S
+    'base': dict(embed_dim=768, depth=12, num_heads=12),
+    'large': dict(embed_dim=1024, depth=24, num_heads=16),
+    'huge': dict(embed_dim=1280, depth=32, num_heads=16, patch_size=14),
+}
+
+
+def read_arch(arch: str | dict, known: dict[str, dict]) -> dict[str, Any]:
+    """The numbers of an architecture given by name or as a dict."""
+    if isinstance(arch, dict):
+        missing = {'embed_dim', 'depth', 'num_heads'} - arch.keys()
+        if missing:
+            raise ValueError(f'arch {arch}: lacks {sorted(missing)}')
+        return dict(arch)
+    if arch not in known:
+        raise ValueError(
+            f'arch: got {arch!r}, expected one of {list(known)} or '
+            'dict(embed_dim=..., depth=..., num_heads=...)'
+        )
+    return dict(known[arch])
+
+
+@MODELS.register_module()
+class MIMViT(Encoder):
+    """Plain ViT whose parameter names are timm's and the official MAE's.
+
+    Args:
+        arch: micro, tiny, small, base, large, huge, or
+            dict(embed_dim=, depth=, num_heads=[, mlp_ratio=]).
+        img_size: (H, W) the position table is made for; other sizes resample it.
+        patch_size: pixels; None takes the architecture's own (14 for huge, else 16).
+        out_indices: blocks whose maps ``forward`` returns; the last one is normed.
+        learned_pos: train the positions (fine-tuning); they stay fixed otherwise.
+        final_norm: False when whoever uses the encoder brings a norm of its own.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = 'base',
+        img_size: int | Sequence[int] = 224,
+        patch_size: int | None = None,
+        in_channels: int = 3,
+        drop_path_rate: float = 0.0,
+        out_indices: Sequence[int] = (-1,),
+        class_token: bool = True,
+        learned_pos: bool = False,
+        final_norm: bool = True,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(img_size, out_indices, init_cfg)
+        spec = read_arch(arch, ARCHS)
+        dim, depth = spec['embed_dim'], spec['depth']
+        self.stride = patch_size or spec.get('patch_size', 16)
+        self.in_channels = in_channels
+        self.num_prefix_tokens = int(class_token)
+        self.levels = ((dim, self.stride),) * depth
+
+        self.patch_embed = PatchEmbed(self.stride, in_channels, dim)
+        if class_token:
+            self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
+        h, w = self.grid(self.img_size)
+        self.pos_embed = nn.Parameter(
+            torch.empty(1, self.num_prefix_tokens + h * w, dim),
+            requires_grad=learned_pos,
+        )
+        self.blocks = nn.ModuleList(
+            Block(
+                dim,
+                spec['num_heads'],
+                spec.get('mlp_ratio', 4.0),
+                drop_path=drop_path_rate * i / max(depth - 1, 1),
+            )
+            for i in range(depth)
+        )
+        self.norm = nn.LayerNorm(dim, eps=1e-6) if final_norm else nn.Identity()
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Random init as in MAE (2111.06377); positions become sine-cosine."""
+        init_transformer(self)
+        if self.num_prefix_tokens:
+            nn.init.normal_(self.cls_token, std=0.02)
+        table = sincos_position(self.embed_dim, self.grid(self.img_size))
+        with torch.no_grad():
+            self.pos_embed.zero_()
+            self.pos_embed[:, self.num_prefix_tokens :] = table.to(self.pos_embed)
+
+    def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, C_in, H, W) to tokens (B, L, C) and positions (1, L, C)."""
+        self.check_images(images)
+        pos = resample_position(
+            self.pos_embed[:, self.num_prefix_tokens :],
+            self.grid(self.img_size),
+            self.grid(images.shape[-2:]),
+        )
+        return self.patch_embed(images), pos
+
+    def encode(
+        self, tokens: Tensor, taps: Sequence[int], groups: Tensor | None = None
+    ) -> dict[int, Tensor]:
+        """Prefix tokens in front, then the blocks: {block: (B, P + K, C)}."""
+        allowed = same_group(groups, self.num_prefix_tokens)
+        if self.num_prefix_tokens:
+            prefix = self.cls_token + self.pos_embed[:, : self.num_prefix_tokens]
+            tokens = torch.cat([prefix.expand(tokens.shape[0], -1, -1), tokens], dim=1)
+        wanted = {resolve_index(i, len(self.blocks), 'taps') for i in taps}
+        outputs = {}
+        for i, block in enumerate(self.blocks[: max(wanted) + 1]):
+            tokens = block(tokens, allowed)
+            if i in wanted:
+                outputs[i] = tokens
+        return outputs
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Embeddings are layer 0, block i is i + 1, all the rest the last one."""
+        num_layers = len(self.blocks) + 2
+        name = param_name.removeprefix(prefix)
+        if param_name.startswith(prefix):
+            if name.startswith(('cls_token', 'pos_embed', 'patch_embed.')):
+                return 0, num_layers
+            if name.startswith('blocks.'):
+                return int(name.split('.')[1]) + 1, num_layers
+        return num_layers - 1, num_layers
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+        key = prefix + 'pos_embed'
+        if key in state_dict:
+            state_dict[key] = position_from_file(
+                state_dict[key], self.grid(self.img_size), self.num_prefix_tokens, key
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
