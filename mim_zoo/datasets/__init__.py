@@ -1,1 +1,38 @@
-"""Placeholder docstring, filled by the first module."""
+"""Data: images from anywhere, the pipeline's steps, the sampler."""
+
+from .base import ImageDataset, TooManyUnreadableError
+from .bundled import Digits, SamplePhotos
+from .collate import collate_readable
+from .image_folder import ImageFolder
+from .image_io import UnreadableImageError, read_image
+from .sampler import Draw, EpochSampler, seeded
+from .transforms import (
+    CenterCrop,
+    LoadImage,
+    PackInputs,
+    RandAugment,
+    RandomFlip,
+    RandomResizedCrop,
+    Resize,
+)
+
+__all__ = [
+    'CenterCrop',
+    'Digits',
+    'Draw',
+    'EpochSampler',
+    'ImageDataset',
+    'ImageFolder',
+    'LoadImage',
+    'PackInputs',
+    'RandAugment',
+    'RandomFlip',
+    'RandomResizedCrop',
+    'Resize',
+    'SamplePhotos',
+    'TooManyUnreadableError',
+    'UnreadableImageError',
+    'collate_readable',
+    'read_image',
+    'seeded',
+]

@@ -1,0 +1,35 @@
+"""Batches without the images that could not be read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import default_collate
+
+from mim_zoo.registry import FUNCTIONS
+
+
+@FUNCTIONS.register_module()
+def collate_readable(items: Sequence[dict | None]) -> dict[str, Any]:
+    """Stack what ``PackInputs`` made, leaving out None; nothing left gives ``{}``.
+
+    Raises ValueError naming two files if their images differ in shape or dtype.
+    """
+    kept = [item for item in items if item is not None]
+    if not kept:
+        return {}
+    first = kept[0]
+    for item in kept[1:]:
+        if _kind(item) != _kind(first):
+            raise ValueError(
+                'The images of a batch must have one shape and dtype, got '
+                f'{_kind(first)} from {first["img_path"]} and {_kind(item)} from '
+                f'{item["img_path"]}. Fix: end the pipeline with a crop to a fixed '
+                "size, and let LoadImage(channels='RGB' or 'grey') settle the channel "
+                'count; 8-bit and deeper files cannot be mixed.'
+            )
+    return default_collate(kept)
+
+
+def _kind(item: dict) -> tuple[tuple[int, ...], torch.dtype]:
+    return tuple(item['inputs'].shape), item['inputs'].dtype

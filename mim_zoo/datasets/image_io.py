@@ -1,0 +1,180 @@
+"""Read an image file of any common kind into one array layout.
+
+Every picture becomes ``(H, W, C)``, RGB, upright (EXIF or TIFF orientation applied),
+``uint8`` for 8-bit files and ``float32`` for everything deeper. Values are never
+rescaled: a 16-bit file gives 0..65535, so mean and std are in the files' units.
+"""
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+from PIL import Image
+
+IMAGE_EXTENSIONS = (
+    *('.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.npy'),
+    *('.bmp', '.ppm', '.pgm'),
+)
+CHANNELS = ('RGB', 'grey', 'unchanged')
+ORIENTATION_TAG = 274
+_TIFF_MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+_PNG_MAGIC = b'\x89PNG\r\n\x1a\n'
+_GREY_WEIGHTS = np.float32([0.299, 0.587, 0.114])  # ITU-R 601-2, as PIL
+# 8-bit TIFF colour models that Pillow turns into RGB and tifffile leaves as stored.
+_TIFF_COLOUR = ('MINISWHITE', 'PALETTE', 'SEPARATED', 'YCBCR', 'CIELAB')
+
+
+class UnreadableImageError(ValueError):
+    """A file that is missing, truncated or no image; the message names it."""
+
+
+def read_image(path: str | Path, channels: str = 'RGB') -> np.ndarray:
+    """Read ``path`` as an array (H, W, C); the kind is told by content, not by name.
+
+    ``channels``: ``'RGB'`` gives 3 channels (grey is repeated, alpha dropped),
+    ``'grey'`` gives 1, ``'unchanged'`` as many as the file holds. Palette and CMYK
+    files (Adobe's inverted ones too) are RGB in every case. In a TIFF, samples of
+    either planar layout, or single-band pages, are bands; ``.npy`` holds (H, W) or
+    (H, W, C).
+
+    Raises UnreadableImageError if the file cannot be decoded, ValueError if it can
+    but does not fit ``channels``.
+    """
+    if channels not in CHANNELS:
+        raise ValueError(f'channels must be one of {CHANNELS}, got {channels!r}.')
+    try:
+        image = _decode(Path(path).read_bytes())
+    except Exception as error:
+        if "requires the 'imagecodecs' package" in str(error):
+            raise ValueError(
+                f'{path}: this TIFF compression needs one more package: {error}. '
+                'Fix: pip install imagecodecs'
+            ) from error
+        raise UnreadableImageError(
+            f'{path}: {type(error).__name__}: {error}'
+        ) from error
+    if image.dtype != np.uint8:
+        image = image.astype(np.float32)
+    return np.ascontiguousarray(_as_channels(image, channels, path))
+
+
+def _decode(data: bytes) -> np.ndarray:
+    if data[:4] in _TIFF_MAGIC:
+        return _decode_tiff(data)
+    if data[:6] == b'\x93NUMPY':
+        return _decode_npy(data)
+    if data[:8] == _PNG_MAGIC and data[24:25] == b'\x10':
+        return _decode_png16(data)
+    return _decode_pillow(data)
+
+
+def _decode_pillow(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as picture:
+        tag = picture.getexif().get(ORIENTATION_TAG, 1)
+        if picture.format == 'TIFF':
+            tag = 1  # Pillow turns these itself
+        picture.load()  # raises on a truncated file
+        if picture.mode == '1':
+            image = np.asarray(picture.convert('L'))
+        elif picture.mode in ('P', 'PA'):
+            alpha = picture.mode == 'PA' or 'transparency' in picture.info
+            image = np.asarray(picture.convert('RGBA' if alpha else 'RGB'))
+        elif picture.mode in ('CMYK', 'YCbCr', 'LAB', 'HSV'):
+            image = np.asarray(picture.convert('RGB'))
+        else:  # L, LA, RGB, RGBA, I, I;16, F
+            image = np.asarray(picture)
+    return _upright(image, tag)
+
+
+def _decode_png16(data: bytes) -> np.ndarray:
+    # Pillow would keep only the upper byte of colour, but it checks every chunk.
+    with Image.open(io.BytesIO(data)) as picture:
+        tag = picture.getexif().get(ORIENTATION_TAG, 1)
+        picture.verify()
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise OSError('not a whole PNG file')
+    return _upright(_swap_blue_red(image), tag)
+
+
+def _decode_npy(data: bytes) -> np.ndarray:
+    image = np.load(io.BytesIO(data), allow_pickle=False)
+    if image.ndim not in (2, 3) or image.dtype.kind not in 'buif':
+        raise ValueError(
+            'expected a numeric array (H, W) or (H, W, C), got '
+            f'{image.dtype} {image.shape}'
+        )
+    return image
+
+
+def _decode_tiff(data: bytes) -> np.ndarray:
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        series = tiff.series[0]
+        page = tiff.pages.first
+        colour = getattr(page.photometric, 'name', '') in _TIFF_COLOUR
+        if colour and page.bitspersample <= 8:
+            return _decode_pillow(data)
+        tag = page.tags.get(ORIENTATION_TAG)
+        try:
+            image = _bands_last(series.asarray(), series.axes)
+        except ValueError as error:
+            if 'imagecodecs' not in str(error):
+                raise
+            decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+            if decoded is None or decoded.dtype != page.dtype:
+                raise
+            # OpenCV turns TIFFs upright itself.
+            return _swap_blue_red(decoded)
+    return _upright(image, tag.value if tag else 1)
+
+
+def _bands_last(image: np.ndarray, axes: str) -> np.ndarray:
+    """(H, W, bands) from tifffile's array; of several stacked axes, the first item."""
+    others = [axis for axis in axes if axis not in 'YX']
+    band = next((axis for axis in 'SC' if axis in others), others[-1:])
+    for axis in others:
+        if axis not in band:
+            image, axes = image.take(0, axes.index(axis)), axes.replace(axis, '')
+    order = [axes.index(axis) for axis in ('Y', 'X', *band)]
+    return image.transpose(order)
+
+
+def _swap_blue_red(image: np.ndarray) -> np.ndarray:
+    if image.ndim == 3 and image.shape[2] in (3, 4):
+        return image[..., [2, 1, 0, 3][: image.shape[2]]]
+    return image
+
+
+def _upright(image: np.ndarray, tag: int) -> np.ndarray:
+    """Undo the EXIF orientation ``tag`` (1..8; anything else counts as 1)."""
+    if tag in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    if tag in (3, 4, 7, 8):
+        image = image[::-1]
+    if tag in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return image
+
+
+def _as_channels(image: np.ndarray, channels: str, path: str | Path) -> np.ndarray:
+    if image.ndim == 2:
+        image = image[..., None]
+    count = image.shape[2]
+    if channels == 'unchanged':
+        return image
+    if count > 4:
+        raise ValueError(
+            f'{path}: channels={channels!r} expects 1 to 4 bands, the file has {count} '
+            f"(shape {image.shape}). Fix: LoadImage(channels='unchanged') and a "
+            f'backbone with in_channels={count}.'
+        )
+    image = image[..., :1] if count < 3 else image[..., :3]  # drop alpha
+    if channels == 'RGB':
+        return image.repeat(3, axis=2) if count < 3 else image
+    if count < 3:
+        return image
+    grey = image @ _GREY_WEIGHTS
+    grey = np.rint(grey).astype(np.uint8) if image.dtype == np.uint8 else grey
+    return grey[..., None]

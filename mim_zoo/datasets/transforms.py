@@ -1,0 +1,243 @@
+"""Pipeline steps on one image: load, crop, flip, augment, pack.
+
+``results['img']`` is (H, W, C), uint8 or float32, any C. Random numbers come only from
+torch's default generator, ``random`` and numpy, which the dataset seeds per sample.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import RandomResizedCrop as OfficialCrop
+from torchvision.transforms.v2 import functional as F
+
+from mim_zoo.registry import TRANSFORMS
+
+from .image_io import CHANNELS, read_image
+
+
+def to_tensor(img: np.ndarray) -> torch.Tensor:
+    """(H, W, C) array to a (C, H, W) view."""
+    return torch.from_numpy(np.ascontiguousarray(img)).permute(2, 0, 1)
+
+
+def to_array(img: torch.Tensor) -> np.ndarray:
+    """(C, H, W) tensor to a contiguous (H, W, C) array."""
+    return img.permute(1, 2, 0).contiguous().numpy()
+
+
+def resize(img: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
+    """Resize (H, W, C) to ``size`` with antialiasing.
+
+    uint8 stays within one grey level of Pillow's result (bicubic and bilinear, tested).
+    float32 stays within each channel's own range: bicubic overshoot, which uint8 loses
+    by saturation, would make impossible values such as negative counts.
+    """
+    if img.shape[:2] == tuple(size):
+        return img
+    mode = InterpolationMode(interpolation)
+    out = to_array(F.resize(to_tensor(img), list(size), mode, antialias=True))
+    if img.dtype != np.uint8:
+        out = out.clip(img.min(axis=(0, 1)), img.max(axis=(0, 1)))
+    return out
+
+
+def as_size(size: int | tuple[int, int], name: str) -> tuple[int, int]:
+    """(height, width) of a positive int or pair."""
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or min(pair) < 1:
+        raise ValueError(f'{name}: size is an int or (height, width), got {size!r}.')
+    return pair
+
+
+def check_interpolation(interpolation: str, name: str) -> str:
+    """Return it if torchvision has such a mode, else raise ValueError."""
+    modes = ('nearest', 'bilinear', 'bicubic')
+    if interpolation not in modes:
+        raise ValueError(
+            f'{name}: interpolation must be one of {modes}, got {interpolation!r}.'
+        )
+    return interpolation
+
+
+@TRANSFORMS.register_module()
+class LoadImage:
+    """Read ``img_path`` into ``img`` (see ``read_image``), unless ``img`` is there."""
+
+    def __init__(self, channels: str = 'RGB') -> None:
+        if channels not in CHANNELS:
+            raise ValueError(
+                f'LoadImage: channels must be one of {CHANNELS}, got {channels!r}.'
+            )
+        self.channels = channels
+
+    def __call__(self, results: dict) -> dict:
+        if 'img' not in results:
+            results['img'] = read_image(results['img_path'], self.channels)
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomResizedCrop:
+    """Crop a random area and shape, resized to ``size``: MAE's only crop (2111.06377).
+
+    The draw is torchvision's own, with its ten attempts and central fallback.
+    ``single_draw`` is the variant of MAE's linear probe: one draw, sides cut to the
+    image's.
+    """
+
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        scale: tuple[float, float] = (0.2, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        interpolation: str = 'bicubic',
+        single_draw: bool = False,
+    ) -> None:
+        for key, (low, high) in (('scale', scale), ('ratio', ratio)):
+            if not 0 < low <= high:
+                raise ValueError(
+                    f'RandomResizedCrop: {key} must be 0 < low <= high, got '
+                    f'({low}, {high}).'
+                )
+        self.size = as_size(size, 'RandomResizedCrop')
+        self.scale, self.ratio = list(scale), list(ratio)
+        self.interpolation = check_interpolation(interpolation, 'RandomResizedCrop')
+        self.single_draw = single_draw
+
+    def __call__(self, results: dict) -> dict:
+        img = results['img']
+        top, left, height, width = self.draw(img)
+        crop = img[top : top + height, left : left + width]
+        results['img'] = resize(crop, self.size, self.interpolation)
+        return results
+
+    def draw(self, img: np.ndarray) -> tuple[int, int, int, int]:
+        """Draw top, left, height, width of the crop."""
+        if self.single_draw:
+            return single_draw_box(*img.shape[:2], self.scale, self.ratio)
+        return OfficialCrop.get_params(to_tensor(img), self.scale, self.ratio)
+
+
+def single_draw_box(
+    height: int, width: int, scale: list[float], ratio: list[float]
+) -> tuple[int, int, int, int]:
+    """One box (top, left, height, width), uniform area and log-uniform aspect."""
+    area = height * width * torch.empty(1).uniform_(*scale).item()
+    aspect = math.exp(torch.empty(1).uniform_(*map(math.log, ratio)).item())
+    w = min(max(round(math.sqrt(area * aspect)), 1), width)
+    h = min(max(round(math.sqrt(area / aspect)), 1), height)
+    top = int(torch.randint(height - h + 1, ()))
+    left = int(torch.randint(width - w + 1, ()))
+    return top, left, h, w
+
+
+@TRANSFORMS.register_module()
+class RandomFlip:
+    """Mirror left and right with probability ``prob``."""
+
+    def __init__(self, prob: float = 0.5) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'RandomFlip: prob must be in [0, 1], got {prob}.')
+        self.prob = prob
+
+    def __call__(self, results: dict) -> dict:
+        if torch.rand(()) < self.prob:
+            results['img'] = np.ascontiguousarray(results['img'][:, ::-1])
+        return results
+
+
+@TRANSFORMS.register_module()
+class Resize:
+    """Bring the shorter side to ``size``, keeping the shape; (h, w) is taken exactly."""
+
+    def __init__(
+        self, size: int | tuple[int, int], interpolation: str = 'bicubic'
+    ) -> None:
+        self.size, self.shorter = as_size(size, 'Resize'), isinstance(size, int)
+        self.interpolation = check_interpolation(interpolation, 'Resize')
+
+    def __call__(self, results: dict) -> dict:
+        height, width = results['img'].shape[:2]
+        size = self.size
+        if self.shorter:  # the longer side is cut to an integer, as torchvision does
+            short = min(height, width)
+            size = (size[0] * height // short, size[0] * width // short)
+        results['img'] = resize(results['img'], size, self.interpolation)
+        return results
+
+
+@TRANSFORMS.register_module()
+class CenterCrop:
+    """Cut the middle; an image smaller than ``size`` is padded with zeros."""
+
+    def __init__(self, size: int | tuple[int, int]) -> None:
+        self.size = as_size(size, 'CenterCrop')
+
+    def __call__(self, results: dict) -> dict:
+        if results['img'].shape[:2] != self.size:
+            middle = F.center_crop(to_tensor(results['img']), list(self.size))
+            results['img'] = to_array(middle)
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandAugment:
+    """timm's RandAugment for 8-bit RGB; the default policy is MAE's for fine-tuning.
+
+    Geometric operations interpolate ``interpolation`` and fill with ``fill`` (RGB).
+    """
+
+    def __init__(
+        self,
+        policy: str = 'rand-m9-mstd0.5-inc1',
+        fill: tuple[int, int, int] = (124, 116, 104),
+        interpolation: str = 'bicubic',
+    ) -> None:
+        from timm.data.auto_augment import rand_augment_transform
+        from timm.data.transforms import str_to_pil_interp
+
+        check_interpolation(interpolation, 'RandAugment')
+        if policy.split('-')[0] != 'rand':
+            raise ValueError(
+                "RandAugment: policy is timm's, for example 'rand-m9-mstd0.5-inc1', "
+                f'got {policy!r}.'
+            )
+        hparams: dict[str, Any] = {'img_mean': tuple(fill)}
+        hparams['interpolation'] = str_to_pil_interp(interpolation)
+        self.augment = rand_augment_transform(policy, hparams)
+
+    def __call__(self, results: dict) -> dict:
+        from PIL import Image
+
+        img = results['img']
+        if img.dtype != np.uint8 or img.shape[2] != 3:
+            raise ValueError(
+                'RandAugment expects 8-bit RGB, got '
+                f'{img.dtype} with {img.shape[2]} channels from '
+                f'{results.get("img_path")}. Fix: leave RandAugment out for such data.'
+            )
+        results['img'] = np.array(self.augment(Image.fromarray(img)))
+        return results
+
+
+@TRANSFORMS.register_module()
+class PackInputs:
+    """End a pipeline: ``inputs`` (C, H, W) and the facts a batch carries.
+
+    Keeps ``sample_idx``, ``img_path`` and, when there, ``gt_label`` and ``mask``.
+    """
+
+    def __call__(self, results: dict) -> dict:
+        packed: dict[str, Any] = {
+            'inputs': to_tensor(results['img']).contiguous(),
+            'sample_idx': int(results['sample_idx']),
+            'img_path': results['img_path'],
+        }
+        if 'gt_label' in results:
+            packed['gt_label'] = int(results['gt_label'])
+        if 'mask' in results:
+            packed['mask'] = torch.as_tensor(results['mask'], dtype=torch.bool)
+        return packed
