@@ -74,8 +74,9 @@ class MIM(BaseModel):
     @property
     def heads(self) -> list[MIMHead]:
         """The heads as a list, one or many."""
-        single = isinstance(self.head, MIMHead)
-        return cast(list[MIMHead], [self.head] if single else list(self.head))
+        if isinstance(self.head, MIMHead):
+            return [self.head]
+        return cast(list[MIMHead], list(self.head))
 
     def forward(
         self,
