@@ -1,5 +1,6 @@
 """What every image dataset here shares: the pipeline, seeding, unreadable files."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,8 @@ class ImageDataset(BaseDataset):
     A file that cannot be read is named in one warning, whichever worker met it. In
     training the next readable image stands in for it; with ``test_mode`` the item is
     None, which the collate function ``collate_readable`` drops. As soon as more than
-    the share ``max_unreadable`` of all files is lost, TooManyUnreadableError lists them.
+    the share ``max_unreadable`` of all files is lost, TooManyUnreadableError lists
+    them.
     """
 
     def __init__(
@@ -88,8 +90,8 @@ class ImageDataset(BaseDataset):
         if len(names) > allowed:
             raise TooManyUnreadableError(
                 f'{len(names)} of {len(self)} files cannot be read; max_unreadable='
-                f'{self.max_unreadable:g} allows {int(allowed)}. Repair or remove them, '
-                f'or raise max_unreadable.{list_names(names)}'
+                f'{self.max_unreadable:g} allows {int(allowed)}. Fix: repair or remove '
+                f'them, or raise max_unreadable.{list_names(names)}'
             )
 
     def __getitem__(self, idx: int) -> Any:
@@ -114,7 +116,9 @@ class ImageDataset(BaseDataset):
 
     def _report(self, index: int, error: UnreadableImageError) -> None:
         self._unreadable[index] = 1
-        print_log(f'Skipped an unreadable file: {error}', 'current', level=30)
+        print_log(
+            f'Skipped an unreadable file: {error}', 'current', level=logging.WARNING
+        )
         self.check_unreadable(self.unreadable_files())
 
 

@@ -50,7 +50,7 @@ class SamplePhotos(ImageDataset):
     The right 30% of every picture is held out as ``split='val'``; no window crosses
     that border. The label is the picture. Windows are ``window`` pixels square, every
     ``stride`` pixels and flush with the far edges: by default 96 at a stride of 16,
-    3,834 to train on and 861 held out, which a crop of scale (0.2, 1) shows at a third
+    6,008 to train on and 1,753 held out, which a crop of scale (0.2, 1) shows at a third
     to two thirds of their resolution in 32 pixels. Grey pictures have 3 equal channels.
     """
 
@@ -111,8 +111,8 @@ class SamplePhotos(ImageDataset):
 class Digits(ImageDataset):
     """scikit-learn's 1,797 scans of handwritten digits, 8 x 8, scaled to 0..255.
 
-    Of each digit, in scikit-learn's order, every fifth image is ``split='val'`` (363)
-    and the others ``'train'`` (1,434): fixed and stratified. ``channels`` is 3 (equal
+    Of each digit, in scikit-learn's order, every fifth image is ``split='val'`` (355)
+    and the others ``'train'`` (1,442): fixed and stratified. ``channels`` is 3 (equal
     ones) or 1.
     """
 

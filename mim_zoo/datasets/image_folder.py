@@ -52,7 +52,7 @@ class ImageFolder(ImageDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """List dicts of ``img_path`` (relative to the root) and ``gt_label``, if any."""
+        """List ``img_path``, relative to the root, and ``gt_label`` if labelled."""
         self._check_root()
         if self.list_file is not None:
             return self._from_list(self._find_list(self.list_file))

@@ -21,7 +21,7 @@ CHANNELS = ('RGB', 'grey', 'unchanged')
 ORIENTATION_TAG = 274
 _TIFF_MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _PNG_MAGIC = b'\x89PNG\r\n\x1a\n'
-_GREY_WEIGHTS = np.float32([0.299, 0.587, 0.114])  # ITU-R 601-2, as PIL
+_GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as PIL
 # 8-bit TIFF colour models that Pillow turns into RGB and tifffile leaves as stored.
 _TIFF_COLOUR = ('MINISWHITE', 'PALETTE', 'SEPARATED', 'YCBCR', 'CIELAB')
 

@@ -117,7 +117,7 @@ class RandomResizedCrop:
     def draw(self, img: np.ndarray) -> tuple[int, int, int, int]:
         """Draw top, left, height, width of the crop."""
         if self.single_draw:
-            return single_draw_box(*img.shape[:2], self.scale, self.ratio)
+            return single_draw_box(img.shape[0], img.shape[1], self.scale, self.ratio)
         return OfficialCrop.get_params(to_tensor(img), self.scale, self.ratio)
 
 
@@ -151,7 +151,7 @@ class RandomFlip:
 
 @TRANSFORMS.register_module()
 class Resize:
-    """Bring the shorter side to ``size``, keeping the shape; (h, w) is taken exactly."""
+    """Bring the shorter side to ``size``, keeping the aspect; (h, w) is taken as is."""
 
     def __init__(
         self, size: int | tuple[int, int], interpolation: str = 'bicubic'

@@ -1,5 +1,6 @@
 """Hooks, one file each."""
 
 from .progress import ProgressHook
+from .unreadable import UnreadableFilesHook
 
-__all__ = ['ProgressHook']
+__all__ = ['ProgressHook', 'UnreadableFilesHook']
