@@ -90,8 +90,12 @@ def save_state_dict(
     state: Mapping[str, Tensor],
     path: str | Path,
     metadata: dict[str, str] | None = None,
+    key: str = 'state_dict',
 ) -> None:
-    """Write tensors, whole or not at all, as the suffix says (safetensors or torch)."""
+    """Write tensors, whole or not at all, as the suffix says (safetensors or torch).
+
+    A torch file is ``{key: tensors, 'meta': metadata}``.
+    """
     path = Path(path)
     # Cloned: safetensors refuses views, and the source file may be mapped to memory.
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
@@ -99,7 +103,7 @@ def save_state_dict(
         if path.suffix == '.safetensors':
             save_file(tensors, temporary, metadata={'format': 'pt', **(metadata or {})})
         else:
-            torch.save({'state_dict': tensors, 'meta': metadata or {}}, temporary)
+            torch.save({key: tensors, 'meta': metadata or {}}, temporary)
 
 
 @contextmanager
@@ -161,7 +165,9 @@ def load_weights(
     report = _load(module, dict(state))
     text = f'{type(module).__name__}, from {where}: {report}'
     if report.share < min_share:
-        raise ValueError(f'{text}\nAt least {min_share:.0%} (min_share) are needed.')
+        raise ValueError(
+            f'{text}\nAt least {min_share:.0%} (min_share) are needed.{_hint(content)}'
+        )
     print_log(text, logger=logger)
     return report
 
@@ -177,6 +183,20 @@ def _select(state: StateDict, prefix: str, where: str) -> StateDict:
     raise ValueError(
         f"{where} has no weights under the prefix '{prefix}'; it has {_names(found)}. "
         "Take one of these, or prefix='' if they are the model's own names."
+        + _hint(state)
+    )
+
+
+def _hint(content: Mapping[str, Any]) -> str:
+    """What to do when the file is in another library's names."""
+    from mim_zoo.conversion import guess_format
+
+    form = guess_format(state_dict_of(content))
+    if form in (None, 'ours'):
+        return ''
+    label = {'timm': 'timm or official MAE', 'mae': 'official MAE'}.get(form, form)
+    return (
+        f' Its names are those of {label}: convert it by tools/convert_checkpoint.py.'
     )
 
 

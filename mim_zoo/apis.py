@@ -1,0 +1,177 @@
+"""Encoders and models by name, and features, without a line of configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine import Config
+from torch import Tensor, nn
+
+from .conversion import guess_format, to_ours
+from .engine.loading import load_weights, read_checkpoint, state_dict_of
+from .models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
+from .models.encoder import Encoder, pool_tokens
+from .models.vit import ARCHS, MIMViT
+from .registry import MODELS
+
+_ENCODER = re.compile(r'mim_vit_([a-z]+)_patch(\d+)')
+
+
+def list_models(pattern: str | None = None) -> list[str]:
+    """Names that ``get_model`` takes: encoders, and configs found beside the code.
+
+    ``pattern`` filters as a shell would: ``'*base*'``.
+    """
+    names = [f'mim_vit_{a}_patch{s.get("patch_size", 16)}' for a, s in ARCHS.items()]
+    names += sorted(_configs())
+    return [name for name in names if pattern is None or fnmatch(name, pattern)]
+
+
+def get_model(
+    name: str | Path,
+    pretrained: str | Path | None = None,
+    trust: bool = False,
+    **kwargs: Any,
+) -> nn.Module:
+    """A model in evaluation mode; its weights are random without ``pretrained``.
+
+    Args:
+        name: 'mim_vit_base_patch16' (any patch size), the name of a config of ours, or
+            the path of a config.
+        pretrained: a file in our names or in those of the official MAE code, timm, or
+            mmpretrain.
+        trust: see ``read_checkpoint``.
+        kwargs: arguments of ``MIMViT``, or values that replace those in the config's
+            model.
+    """
+    match = _ENCODER.fullmatch(str(name))
+    model: nn.Module
+    if match:
+        model = MIMViT(match[1], patch_size=int(match[2]), **kwargs)
+    else:
+        cfg = Config.fromfile(_config_path(name))
+        if 'model' not in cfg:
+            raise ValueError(f'{name}: the config has no model')
+        cfg.merge_from_dict({'model': kwargs})
+        model = MODELS.build(cfg.model)
+    if pretrained is not None:
+        state = state_dict_of(read_checkpoint(pretrained, trust))
+        if guess_format(state) is not None:
+            state = to_ours(state).state
+        load_weights(model, state, prefix='backbone.' if match else '')
+    return model.eval()
+
+
+@torch.no_grad()
+def extract_features(
+    model: nn.Module,
+    images: Tensor | np.ndarray | Sequence[np.ndarray],
+    pool: str = 'avg',
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    batch_size: int = 64,
+) -> Tensor:
+    """Features of the encoder's last block, on the CPU, from raw pixels.
+
+    Args:
+        model: an encoder, or a model with a ``backbone``.
+        images: a tensor (B, C_in, H, W), an array (H, W, C_in) or (B, H, W, C_in), or
+            arrays of one size; RGB, 0..255.
+        pool: 'avg' or 'cls' for (B, C), 'map' for (B, C, h, w).
+        mean, std: per channel, in the units of the pixels. Those of the model's data
+            preprocessor by default, else ImageNet's.
+    """
+    encoder = getattr(model, 'backbone', model)
+    if not isinstance(encoder, Encoder):
+        raise ValueError(f'model: {type(model).__name__} is no encoder and has none')
+    if pool not in ('avg', 'cls', 'map'):
+        raise ValueError(f"pool: got {pool!r}, expected 'avg', 'cls' or 'map'")
+    batch = _as_batch(images)
+    shift, scale = _statistics(model, encoder.in_channels, mean, std)
+    device = next(encoder.parameters()).device
+    was_training = encoder.training
+    encoder.eval()
+    shift, scale = shift.to(device), scale.to(device)
+    features = [
+        _features(encoder, (part.to(device).float() - shift) / scale, pool)
+        for part in batch.split(batch_size)
+    ]
+    encoder.train(was_training)
+    return torch.cat(features).cpu()
+
+
+def _features(encoder: Encoder, images: Tensor, pool: str) -> Tensor:
+    tokens, pos = encoder.embed(images)
+    last = len(encoder.levels) - 1
+    x = encoder.norm(encoder.encode(tokens + pos, [last])[last])
+    if pool != 'map':
+        return pool_tokens(x, encoder.num_prefix_tokens, pool)
+    grid = encoder.grid(images.shape[-2:], encoder.levels[last][1])
+    return x[:, encoder.num_prefix_tokens :].transpose(1, 2).unflatten(2, grid)
+
+
+def _as_batch(images: Tensor | np.ndarray | Sequence[np.ndarray]) -> Tensor:
+    """Any accepted form to (B, C_in, H, W)."""
+    if isinstance(images, Tensor):
+        return images
+    array = images if isinstance(images, np.ndarray) else np.stack(list(images))
+    array = array[None] if array.ndim == 3 else array
+    if array.ndim != 4:
+        raise ValueError(
+            f'images: got an array of shape {array.shape}, expected (H, W, C) or '
+            '(B, H, W, C)'
+        )
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+
+
+def _statistics(
+    model: nn.Module,
+    channels: int,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+) -> tuple[Tensor, Tensor]:
+    """Mean and std (C_in | 1, 1, 1): given, the model's, or ImageNet's."""
+    if (mean is None) != (std is None):
+        raise ValueError('mean and std: give both or none')
+    if mean is not None and std is not None:
+        shift, scale = torch.tensor(mean), torch.tensor(std)
+    else:
+        own = getattr(model, 'data_preprocessor', None)
+        shift = getattr(own, 'mean', torch.tensor(IMAGENET_MEAN)).flatten()
+        scale = getattr(own, 'std', torch.tensor(IMAGENET_STD)).flatten()
+    for values in (shift, scale):
+        if values.numel() not in (1, channels):
+            raise ValueError(
+                f'mean and std: got {values.numel()} numbers, expected {channels}, one '
+                'per input channel: pass mean=[...], std=[...]'
+            )
+    return shift.float().view(-1, 1, 1), scale.float().view(-1, 1, 1)
+
+
+def _configs() -> dict[str, Path]:
+    """{name: path} of the configs that came with the code, base files left out."""
+    here = Path(__file__).parent
+    for folder in (here / '.mim' / 'configs', here.parent / 'configs'):
+        if folder.is_dir():
+            files = folder.rglob('*.py')
+            return {f.stem: f for f in files if '_base_' not in f.parts}
+    return {}
+
+
+def _config_path(name: str | Path) -> Path:
+    path = Path(name)
+    if path.suffix == '.py' and path.is_file():
+        return path
+    found = _configs().get(path.stem)
+    if found is None:
+        raise ValueError(
+            f'{name}: no such model; expected one of list_models(), '
+            "'mim_vit_<arch>_patch<size>' or the path of a config"
+        )
+    return found

@@ -1,0 +1,170 @@
+"""What a state dict in our names says about its model, and models built from that."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mim_zoo.engine.loading import load_weights
+from mim_zoo.models.encoder import pool_tokens
+from mim_zoo.models.vit import ARCHS, MIMViT
+
+TIMM_NAMES = {
+    'tiny': 'vit_tiny_patch16_224',
+    'small': 'vit_small_patch16_224',
+    'base': 'vit_base_patch16_224',
+    'large': 'vit_large_patch16_224',
+    'huge': 'vit_huge_patch14_224',
+}
+_EPS = 1e-6  # of every LayerNorm, and of the BatchNorm of linear probes
+
+
+def encoder_arguments(
+    state: Mapping[str, Tensor], num_heads: int | None = None
+) -> dict[str, Any]:
+    """Arguments of ``MIMViT`` for the encoder in ``state`` (positions: square grid).
+
+    The number of heads leaves no trace in shapes: widths other than those of the
+    known architectures need ``num_heads``, else ValueError.
+    """
+    kernel = state['backbone.patch_embed.proj.weight']  # (C, C_in, p, p)
+    dim, channels, patch = kernel.shape[:3]
+    blocks = [re.match(r'backbone\.blocks\.(\d+)\.', name) for name in state]
+    depth = 1 + max(int(match[1]) for match in blocks if match)
+    class_token = 'backbone.cls_token' in state
+    length = state['backbone.pos_embed'].shape[1] - class_token
+    side = math.isqrt(length)
+    if side * side != length:
+        raise ValueError(f'backbone.pos_embed: {length} positions are no square grid')
+    return {
+        'arch': _arch(dim, depth, num_heads, state),
+        'img_size': side * patch,
+        'patch_size': patch,
+        'in_channels': channels,
+        'class_token': class_token,
+        'final_norm': 'backbone.norm.weight' in state,
+    }
+
+
+def _arch(
+    dim: int, depth: int, num_heads: int | None, state: Mapping[str, Tensor]
+) -> str | dict[str, Any]:
+    known = {arch['embed_dim']: arch['num_heads'] for arch in ARCHS.values()}
+    heads = num_heads or known.get(dim)
+    if heads is None:
+        raise ValueError(
+            f'Width {dim} is none of the known ones ({", ".join(map(str, known))}): '
+            'say how many attention heads it has (--num-heads).'
+        )
+    ratio = state['backbone.blocks.0.mlp.fc1.weight'].shape[0] / dim
+    spec = {'embed_dim': dim, 'depth': depth, 'num_heads': heads}
+    for name, arch in ARCHS.items():
+        if ratio == 4 and spec.items() <= arch.items():
+            return name
+    return spec if ratio == 4 else {**spec, 'mlp_ratio': ratio}
+
+
+def timm_call(
+    state: Mapping[str, Tensor], num_heads: int | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Name and arguments with which ``timm.create_model`` builds the model."""
+    found = encoder_arguments(state, num_heads)
+    arch, patch = found['arch'], found['patch_size']
+    same = isinstance(arch, str) and ARCHS[arch].get('patch_size', 16) == patch
+    named = TIMM_NAMES.get(arch) if same else None  # type: ignore[arg-type]
+    options: dict[str, Any] = {}
+    if named is None:
+        options = dict(ARCHS[arch]) if isinstance(arch, str) else dict(arch)
+        options['patch_size'] = patch
+    if found['img_size'] != 224:
+        options['img_size'] = found['img_size']
+    if found['in_channels'] != 3:
+        options['in_chans'] = found['in_channels']
+    if 'fc_norm.weight' in state:
+        options['global_pool'] = 'avg'
+    elif not found['class_token']:
+        options.update(global_pool='avg', fc_norm=False)
+    if not found['class_token']:
+        options['class_token'] = False
+    head = state.get('head.weight')
+    options['num_classes'] = 0 if head is None else len(head)
+    return named or TIMM_NAMES['base'], options
+
+
+def build_encoder(state: Mapping[str, Tensor], num_heads: int | None = None) -> MIMViT:
+    """The encoder in ``state``, its weights loaded, in evaluation mode."""
+    encoder = MIMViT(**encoder_arguments(state, num_heads)).eval()
+    load_weights(encoder, state, prefix='backbone.', min_share=1.0)
+    return encoder
+
+
+@torch.no_grad()
+def outputs(encoder: MIMViT, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
+    """What the model in ``state`` says of images: class scores, or pooled features."""
+    tokens = encoder.norm(_tokens(encoder, images))
+    prefix = encoder.num_prefix_tokens
+    fine_tuned = 'fc_norm.weight' in state
+    x = pool_tokens(tokens, prefix, 'cls' if prefix and not fine_tuned else 'avg')
+    if fine_tuned:
+        affine = state['fc_norm.weight'], state['fc_norm.bias']
+        x = F.layer_norm(x, x.shape[1:], *affine, eps=_EPS)
+    if 'bn.running_mean' in state:
+        statistics = state['bn.running_mean'], state['bn.running_var']
+        x = F.batch_norm(x, *statistics, eps=_EPS)
+    if 'head.weight' in state:
+        x = F.linear(x, state['head.weight'], state['head.bias'])
+    return x
+
+
+@torch.no_grad()
+def compare_with_timm(
+    state: Mapping[str, Tensor], path: str | Path, num_heads: int | None = None
+) -> float:
+    """Largest difference between our model and the timm model that ``path`` gives.
+
+    Over all tokens and the final output, for two random images; relative to the
+    largest value where that is above 1.
+    """
+    import timm
+
+    name, options = timm_call(state, num_heads)
+    theirs: Any = timm.create_model(name, checkpoint_path=str(path), **options).eval()
+    encoder = build_encoder(state, num_heads)
+    state = {k: v.float() for k, v in state.items() if v.is_floating_point()}
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, encoder.in_channels, *encoder.img_size)
+    images = torch.randn(shape, generator=generator)
+    ours = encoder.norm(_tokens(encoder, images)), outputs(encoder, state, images)
+    other = theirs.forward_features(images), theirs(images)
+    return max(_difference(a, b) for a, b in zip(ours, other))
+
+
+def _tokens(encoder: MIMViT, images: Tensor) -> Tensor:
+    tokens, pos = encoder.embed(images)
+    last = len(encoder.blocks) - 1
+    return encoder.encode(tokens + pos, [last])[last]
+
+
+def _difference(ours: Tensor, theirs: Tensor) -> float:
+    return float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1))
+
+
+def describe(state: Mapping[str, Tensor]) -> str:
+    """One line on what a state dict in our names holds."""
+    kernel = state['backbone.patch_embed.proj.weight']
+    depth = len({k.split('.')[2] for k in state if k.startswith('backbone.blocks.')})
+    dim, channels, patch = kernel.shape[:3]
+    parts = [f'ViT {dim} x {depth}, patch {patch}, {channels} channels']
+    embed = state.get('head.decoders.0.embed.weight')
+    if embed is not None:
+        parts.append(f'decoder of width {len(embed)}')
+    if 'head.weight' in state:
+        parts.append(f'{len(state["head.weight"])} classes')
+    return ', '.join(parts)

@@ -1,0 +1,50 @@
+"""A tiny MAE in every format, with random weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+GOLDEN = Path(__file__).parents[1] / 'data' / 'mae_tiny_normpix.safetensors'
+HEADS = 4  # of the golden model, width 48
+
+
+@pytest.fixture(scope='session')
+def mae() -> dict[str, torch.Tensor]:
+    """The official model's state dict: encoder and decoder."""
+    state = load_file(GOLDEN)
+    return {k[6:]: v for k, v in state.items() if k.startswith('state.')}
+
+
+@pytest.fixture(scope='session')
+def encoder(mae) -> dict[str, torch.Tensor]:
+    """As released: no decoder. timm's names are the same."""
+    return {k: v for k, v in mae.items() if not k.startswith(('decoder', 'mask_token'))}
+
+
+@pytest.fixture(scope='session')
+def fine_tuned(encoder) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    state = {k: v for k, v in encoder.items() if not k.startswith('norm.')}
+    for name, shape in {
+        'fc_norm.weight': (48,),
+        'fc_norm.bias': (48,),
+        'head.weight': (5, 48),
+        'head.bias': (5,),
+    }.items():
+        state[name] = torch.randn(shape, generator=generator)
+    return state
+
+
+@pytest.fixture(scope='session')
+def probe(encoder) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        **encoder,
+        'head.0.running_mean': torch.randn(48, generator=generator),
+        'head.0.running_var': torch.rand(48, generator=generator) + 0.5,
+        'head.0.num_batches_tracked': torch.tensor(7),
+        'head.1.weight': torch.randn(5, 48, generator=generator),
+        'head.1.bias': torch.randn(5, generator=generator),
+    }

@@ -1,0 +1,94 @@
+import pytest
+import torch
+
+from mim_zoo.conversion import convert
+from mim_zoo.conversion.shapes import (
+    build_encoder,
+    compare_with_timm,
+    encoder_arguments,
+    timm_call,
+)
+from mim_zoo.engine.loading import save_state_dict
+from mim_zoo.models import MIMViT
+
+
+def with_prefix(encoder: MIMViT) -> dict[str, torch.Tensor]:
+    return {f'backbone.{k}': v for k, v in encoder.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ('arch', 'patch', 'name', 'extra'),
+    [
+        ('small', 16, 'vit_small_patch16_224', {}),
+        ('base', 16, 'vit_base_patch16_224', {}),
+        ('large', 16, 'vit_large_patch16_224', {}),
+        ('huge', 14, 'vit_huge_patch14_224', {}),
+        ('base', 8, 'vit_base_patch16_224', {'patch_size': 8, 'embed_dim': 768}),
+        ('micro', 16, 'vit_base_patch16_224', {'embed_dim': 96, 'depth': 6}),
+    ],
+)
+def test_architectures_are_told_by_their_shapes(arch, patch, name, extra):
+    with torch.device('meta'):
+        state = with_prefix(MIMViT(arch, img_size=224, patch_size=patch))
+    found = encoder_arguments(state)
+    assert found['arch'] == arch
+    assert (found['img_size'], found['patch_size']) == (224, patch)
+    called, options = timm_call(state)
+    assert called == name
+    assert extra.items() <= options.items()
+    if not extra:
+        assert options == {'num_classes': 0}
+
+
+def test_sizes_channels_and_tokens_are_inferred():
+    made = dict(
+        arch=dict(embed_dim=48, depth=2, num_heads=6, mlp_ratio=2.0),
+        img_size=24,
+        patch_size=8,
+        in_channels=4,
+        class_token=False,
+        final_norm=False,
+    )
+    assert encoder_arguments(with_prefix(MIMViT(**made)), num_heads=6) == made
+
+
+def test_unknown_widths_need_the_number_of_heads(encoder):
+    with pytest.raises(ValueError, match=r'Width 48.*--num-heads'):
+        encoder_arguments(convert(encoder).state)
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+@pytest.mark.parametrize('kind', ['encoder', 'fine_tuned', 'probe'])
+def test_timm_computes_the_same(request, tmp_path, kind, suffix):
+    source = request.getfixturevalue(kind)
+    path = tmp_path / f'timm{suffix}'
+    save_state_dict(convert(source, 'timm').state, path)
+    assert compare_with_timm(convert(source).state, path, num_heads=4) < 1e-5
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(arch='small', img_size=64),
+        dict(arch='micro', img_size=32, patch_size=4, in_channels=1),
+        dict(arch='micro', img_size=32, patch_size=8, class_token=False),
+    ],
+)
+def test_timm_computes_the_same_at_other_sizes(tmp_path, options):
+    state = with_prefix(MIMViT(**options))
+    save_state_dict(convert(state, 'timm').state, tmp_path / 'timm.pth')
+    assert compare_with_timm(state, tmp_path / 'timm.pth') < 1e-5
+
+
+def test_the_comparison_sees_a_difference(tmp_path, fine_tuned):
+    for name in ('blocks.2.attn.qkv.weight', 'head.bias'):
+        changed = {**fine_tuned, name: fine_tuned[name] + 0.1}
+        save_state_dict(changed, tmp_path / 'timm.pth')
+        ours = convert(fine_tuned).state
+        assert compare_with_timm(ours, tmp_path / 'timm.pth', num_heads=4) > 1e-3
+
+
+def test_the_encoder_of_a_file_is_built_whole(mae):
+    encoder = build_encoder(convert(mae).state, num_heads=4)
+    assert torch.equal(encoder.blocks[3].mlp.fc2.weight, mae['blocks.3.mlp.fc2.weight'])
+    assert torch.equal(encoder.pos_embed, mae['pos_embed'])
