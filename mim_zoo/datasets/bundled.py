@@ -50,8 +50,9 @@ class SamplePhotos(ImageDataset):
     The right 30% of every picture is held out as ``split='val'``; no window crosses
     that border. The label is the picture. Windows are ``window`` pixels square, every
     ``stride`` pixels and flush with the far edges: by default 96 at a stride of 16,
-    6,008 to train on and 1,753 held out, which a crop of scale (0.2, 1) shows at a third
-    to two thirds of their resolution in 32 pixels. Grey pictures have 3 equal channels.
+    6,008 to train on and 1,753 held out; a crop of scale (0.2, 1) to 32 pixels shows
+    them at a third to three quarters of their resolution. Grey pictures have 3 equal
+    channels.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ def read_image(path: str | Path, channels: str = 'RGB') -> np.ndarray:
         ) from error
     if image.dtype != np.uint8:
         image = image.astype(np.float32)
-    return np.ascontiguousarray(_as_channels(image, channels, path))
+    return np.require(_as_channels(image, channels, path), requirements=['C', 'W'])
 
 
 def _decode(data: bytes) -> np.ndarray:
@@ -72,10 +72,10 @@ def _decode(data: bytes) -> np.ndarray:
 
 def _decode_pillow(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as picture:
+        picture.load()  # raises on a truncated file
         tag = picture.getexif().get(ORIENTATION_TAG, 1)
         if picture.format == 'TIFF':
-            tag = 1  # Pillow turns these itself
-        picture.load()  # raises on a truncated file
+            tag = 1  # Pillow has turned it
         if picture.mode == '1':
             image = np.asarray(picture.convert('L'))
         elif picture.mode in ('P', 'PA'):
@@ -89,10 +89,10 @@ def _decode_pillow(data: bytes) -> np.ndarray:
 
 
 def _decode_png16(data: bytes) -> np.ndarray:
-    # Pillow would keep only the upper byte of colour, but it checks every chunk.
+    # Pillow keeps only the upper byte of colour; OpenCV accepts half a file.
     with Image.open(io.BytesIO(data)) as picture:
+        picture.load()  # raises on a truncated file
         tag = picture.getexif().get(ORIENTATION_TAG, 1)
-        picture.verify()
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise OSError('not a whole PNG file')
