@@ -1,0 +1,152 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mim_zoo
+from mim_zoo import extract_features, get_model, list_models
+from mim_zoo.engine.loading import save_state_dict
+from mim_zoo.models import MIM, MIMViT
+
+CONFIG = """
+model = dict(
+    type='MAE',
+    backbone=dict(type='MIMViT', arch='micro', img_size=16, patch_size=4),
+    corruption=dict(type='DropPatches'),
+    data_preprocessor=dict(type='MIMDataPreprocessor', mean=[1.] * 3, std=[2.] * 3),
+    head=dict(
+        type='MIMHead',
+        target=dict(type='PixelTarget'),
+        decoder=dict(type='TransformerDecoder', embed_dim=32, depth=1, num_heads=2),
+        loss=dict(type='MaskedMSE')))
+"""
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    path = tmp_path / 'mae_micro.py'
+    path.write_text(CONFIG)
+    return path
+
+
+def micro(**kwargs) -> MIMViT:
+    return get_model('mim_vit_micro_patch4', img_size=16, **kwargs)
+
+
+def test_every_listed_encoder_is_built():
+    names = list_models('mim_vit_*')
+    assert 'mim_vit_huge_patch14' in names
+    for name in names:
+        with torch.device('meta'):
+            model = get_model(name)
+        assert name == f'mim_vit_{name.split("_")[2]}_patch{model.stride}'
+    assert list_models('*base_patch16') == ['mim_vit_base_patch16']
+
+
+def test_listed_configs_exist():
+    roots = Path(mim_zoo.__file__).parents[1] / 'configs'
+    files = [f for f in roots.rglob('*.py') if '_base_' not in f.parts]
+    assert set(list_models()) >= {f.stem for f in files}
+
+
+def test_unknown_names_say_what_is_known():
+    with pytest.raises(ValueError, match='list_models'):
+        get_model('resnet50')
+
+
+def test_pretrained_encoder_in_foreign_names(tmp_path):
+    source = micro()
+    save_state_dict(source.state_dict(), tmp_path / 'timm.safetensors')
+    whole = {f'backbone.{k}': v for k, v in source.state_dict().items()}
+    save_state_dict(whole, tmp_path / 'ours.pth')
+    images = torch.randn(1, 3, 16, 16)
+    for name in ('timm.safetensors', 'ours.pth'):
+        model = micro(pretrained=tmp_path / name)
+        assert not model.training
+        assert torch.equal(model(images)[0], source(images)[0])
+
+
+def test_pretrained_positions_are_resampled(tmp_path):
+    source = micro()
+    save_state_dict(source.state_dict(), tmp_path / 'w.pth')
+    model = get_model('mim_vit_micro_patch4', tmp_path / 'w.pth', img_size=(16, 32))
+    assert model.pos_embed.shape == (1, 1 + 4 * 8, 96)
+    file = source.pos_embed[0, 1:].view(4, 4, 96)
+    here = model.pos_embed[0, 1:].view(4, 8, 96)
+    rows = file[:, :1, 48:].expand(-1, 8, -1)  # this half does not know of columns
+    torch.testing.assert_close(here[..., 48:], rows)
+    assert torch.equal(model.pos_embed[0, 0], source.pos_embed[0, 0])
+
+
+def test_whole_models_from_a_config(tmp_path, config):
+    model = get_model(config, backbone=dict(patch_size=8))
+    assert isinstance(model, MIM)
+    assert model.backbone.stride == 8
+    save_state_dict(model.state_dict(), tmp_path / 'w.pth')
+    again = get_model(config, tmp_path / 'w.pth', backbone=dict(patch_size=8))
+    own = model.state_dict()
+    assert all(torch.equal(v, own[k]) for k, v in again.state_dict().items())
+
+
+def test_the_wrong_file_is_refused(tmp_path, config):
+    save_state_dict(micro().state_dict(), tmp_path / 'encoder.pth')
+    with pytest.raises(ValueError, match=r'min_share|other'):
+        get_model('mim_vit_tiny_patch4', tmp_path / 'encoder.pth', img_size=16)
+
+
+@pytest.mark.parametrize(
+    ('pool', 'shape'), [('avg', (3, 96)), ('cls', (3, 96)), ('map', (3, 96, 4, 4))]
+)
+def test_features_of_any_form_of_images(pool, shape):
+    model = micro().train()
+    arrays = [np.random.default_rng(i).integers(0, 255, (16, 16, 3)) for i in range(3)]
+    arrays = [a.astype(np.uint8) for a in arrays]
+    tensor = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+    features = extract_features(model, tensor, pool, batch_size=2)
+    assert features.shape == shape
+    assert model.training
+    assert not features.requires_grad
+    for images in (arrays, np.stack(arrays)):
+        assert torch.equal(
+            extract_features(model, images, pool, batch_size=2), features
+        )
+    one = extract_features(model, arrays[0], pool)
+    torch.testing.assert_close(one[0], features[0])
+
+
+def test_features_use_the_statistics_of_the_model(config):
+    model = get_model(config)
+    images = torch.rand(2, 3, 16, 16) * 255
+    own = extract_features(model, images)
+    given = extract_features(model.backbone, images, mean=[1.0] * 3, std=[2.0] * 3)
+    assert torch.equal(own, given)
+    normalized = model.extract_feat((images - 1) / 2)
+    torch.testing.assert_close(own, normalized.detach())
+    assert not torch.allclose(own, extract_features(model.backbone, images))
+
+
+def test_bad_requests_say_what_is_wrong():
+    images = torch.zeros(1, 4, 16, 16)
+    with pytest.raises(ValueError, match='expected 4'):
+        extract_features(micro(in_channels=4), images)
+    with pytest.raises(ValueError, match='both'):
+        extract_features(micro(), images, mean=[0.0])
+    with pytest.raises(ValueError, match='pool'):
+        extract_features(micro(), images, 'max')
+    with pytest.raises(ValueError, match='no encoder'):
+        extract_features(torch.nn.Linear(1, 1), images)
+
+
+@pytest.mark.slow
+def test_importing_the_package_is_cheap():
+    code = "import sys, mim_zoo; print('torch' in sys.modules, mim_zoo.get_model)"
+    said = subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        cwd=Path(mim_zoo.__file__).parents[1],
+    ).stdout
+    assert said.startswith('False <function get_model')

@@ -1,0 +1,128 @@
+#!/usr/bin/env python
+"""Convert MAE weights between mim_zoo, the official code, timm and mmpretrain.
+
+    python tools/convert_checkpoint.py mae_pretrain_vit_base.pth vit_base.safetensors
+    python tools/convert_checkpoint.py work_dirs/mae/epoch_800.pth timm.pth --to timm
+
+The format of the source is recognised by its names. What was written is read back and
+compared; a timm file must build a timm model that computes the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+if (ROOT / 'mim_zoo' / 'version.py').is_file():  # in a checkout, its own code
+    sys.path.insert(0, str(ROOT))
+
+from mim_zoo.conversion import (  # noqa: E402
+    FORMATS,
+    Conversion,
+    convert,
+    to_ours,
+)
+from mim_zoo.conversion.shapes import (  # noqa: E402
+    build_encoder,
+    compare_with_timm,
+    describe,
+    timm_call,
+)
+from mim_zoo.engine.loading import (  # noqa: E402
+    StateDict,
+    read_checkpoint,
+    save_state_dict,
+    state_dict_of,
+)
+
+TOLERANCE = 1e-4
+SUFFIXES = ('.pth', '.safetensors')
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('src', type=Path, help='.pth or .safetensors')
+    parser.add_argument('dst', type=Path, help='.pth or .safetensors')
+    parser.add_argument('--to', choices=FORMATS, default='ours')
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='unpickle whatever the source holds; runs code from it if it has any',
+    )
+    parser.add_argument(
+        '--backbone-only', action='store_true', help='keep the encoder alone'
+    )
+    parser.add_argument('--force', action='store_true', help='overwrite the target')
+    parser.add_argument(
+        '--num-heads', type=int, help='attention heads, for widths of no known model'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Convert, check, and only then put the file in its place."""
+    args = parse_args(argv)
+    if args.dst.suffix not in SUFFIXES:
+        raise ValueError(f'{args.dst}: expected a name that ends in one of {SUFFIXES}')
+    if args.dst.exists() and not args.force:
+        raise ValueError(f'{args.dst} exists; pass --force to overwrite it')
+    source = state_dict_of(read_checkpoint(args.src, args.trust))
+    done = convert(source, args.to, args.backbone_only)
+    ours = convert(source, 'ours', args.backbone_only).state
+    print(f'source:  {args.src}, names of {done.source}')
+    print(f'model:   {describe(ours)}')
+    print(f'dropped: {", ".join(done.dropped) or "nothing"}')
+    if done.folded:
+        print(f'folded into the head: {", ".join(done.folded)}')
+
+    unchecked = args.dst.with_name(f'unchecked_{args.dst.name}')
+    try:
+        key = 'model' if args.to == 'mae' else 'state_dict'
+        save_state_dict(done.state, unchecked, {'names': args.to}, key)
+        check(unchecked, done, ours, args)
+        unchecked.replace(args.dst)
+    finally:
+        unchecked.unlink(missing_ok=True)
+    print(f'written: {args.dst}, {len(done.state)} tensors, names of {args.to}')
+
+
+def check(
+    path: Path, done: Conversion, ours: StateDict, args: argparse.Namespace
+) -> None:
+    """ValueError unless the written file says what was meant."""
+    written = state_dict_of(read_checkpoint(path))
+    back = to_ours(written).state
+    lost = [k for k in done.state if not torch.equal(written[k], done.state[k])]
+    lost += [
+        k for k, v in back.items() if not done.folded and not torch.equal(v, ours[k])
+    ]
+    if lost:
+        raise ValueError(f'{path} differs from what was written to it: {lost[:5]}')
+    if args.to == 'timm':
+        name, options = timm_call(ours, args.num_heads)
+        difference = compare_with_timm(ours, path, args.num_heads)
+        given = ''.join(f', {k}={v!r}' for k, v in options.items())
+        print(f"timm.create_model('{name}'{given}, checkpoint_path='{args.dst}')")
+        print(f'checked: largest difference to timm {difference:.1e}')
+        if not difference <= TOLERANCE:
+            raise ValueError(
+                f'timm computes something else from {path}: {difference:.1e}, expected '
+                f'at most {TOLERANCE:.0e}. Is --num-heads right?'
+            )
+    else:
+        build_encoder(back, args.num_heads or 1)  # heads leave no trace in weights
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(f'error: {error}')
