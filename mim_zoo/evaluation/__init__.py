@@ -1,1 +1,5 @@
-"""Placeholder docstring, filled by the first module."""
+"""Measures of frozen features, reconstructions and classifiers."""
+
+from .accuracy import Accuracy
+
+__all__ = ['Accuracy']

@@ -1,0 +1,45 @@
+"""One value that moves the data of a whole config."""
+
+from collections.abc import Mapping
+from typing import Any
+
+PLACE = '{data_root}'
+
+
+def fill_data_root(part: Any, cfg: Mapping[str, Any]) -> Any:
+    """A copy of ``part`` of ``cfg`` with '{data_root}' replaced by ``cfg.data_root``.
+
+    Filled in as late as the data is opened, the place moves with every way to set the
+    value: ``--cfg-options data_root=...``, a config that inherits, ``cfg.data_root``.
+    The config itself, and what is dumped of it, keep '{data_root}'. Raises ValueError
+    if there is nothing to fill in, or if ``data_root`` is set and no data set uses it.
+    """
+    root = cfg.get('data_root')
+    if root is not None and not _reads_root({**cfg, 'data_root': None}):
+        raise ValueError(
+            f'data_root is {root!r}, but no data set of this config takes a data_root, '
+            'so it would be ignored. Fix: a config whose data sets have data_root='
+            f"'{PLACE}/...', such as those in configs/cifar10."
+        )
+    return _filled(part, None if root is None else str(root).rstrip('/') or '/')
+
+
+def _filled(part: Any, root: str | None) -> Any:
+    if isinstance(part, str) and PLACE in part:
+        if root is None:
+            raise ValueError(f'{part!r} needs a top-level data_root in the config.')
+        return part.replace(PLACE, root)
+    if isinstance(part, dict):
+        return type(part)({key: _filled(value, root) for key, value in part.items()})
+    if isinstance(part, list | tuple):
+        return type(part)(_filled(value, root) for value in part)
+    return part
+
+
+def _reads_root(part: Any) -> bool:
+    """Whether a ``data_root`` is set, or '{data_root}' said, anywhere below."""
+    if isinstance(part, Mapping):
+        return part.get('data_root') is not None or any(map(_reads_root, part.values()))
+    if isinstance(part, list | tuple):
+        return any(map(_reads_root, part))
+    return isinstance(part, str) and PLACE in part
