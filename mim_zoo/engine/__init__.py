@@ -1,8 +1,22 @@
 """Running: the runner and its loops, hooks, optimizers, checkpoints."""
 
 from .amp import AmpOptimWrapper
+from .checkpoint import SafeCheckpointHook, newest_whole_checkpoint
 from .hooks import ProgressHook
 from .lars import LARS
 from .layer_decay import LayerDecayConstructor
+from .loops import EpochTrainLoop
+from .resuming import ResumeStateHook
+from .runner import ZooRunner
 
-__all__ = ['LARS', 'AmpOptimWrapper', 'LayerDecayConstructor', 'ProgressHook']
+__all__ = [
+    'LARS',
+    'AmpOptimWrapper',
+    'EpochTrainLoop',
+    'LayerDecayConstructor',
+    'ProgressHook',
+    'ResumeStateHook',
+    'SafeCheckpointHook',
+    'ZooRunner',
+    'newest_whole_checkpoint',
+]

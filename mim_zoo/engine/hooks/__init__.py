@@ -1,6 +1,22 @@
 """Hooks, one file each."""
 
+from .learning import ExplainedShareHook, KNNHook, LinearProbeHook
+from .non_finite import NonFiniteLossError, NonFiniteLossHook
+from .picture import ReconstructionHook
 from .progress import ProgressHook
+from .seed import SeedHook
+from .summary import LearningSummaryHook
 from .unreadable import UnreadableFilesHook
 
-__all__ = ['ProgressHook', 'UnreadableFilesHook']
+__all__ = [
+    'ExplainedShareHook',
+    'KNNHook',
+    'LearningSummaryHook',
+    'LinearProbeHook',
+    'NonFiniteLossError',
+    'NonFiniteLossHook',
+    'ProgressHook',
+    'ReconstructionHook',
+    'SeedHook',
+    'UnreadableFilesHook',
+]

@@ -1,0 +1,56 @@
+"""Distributed training on machines without an accelerator.
+
+MMEngine's ``init_dist`` wants a CUDA device and its DDP wrapper names one. Both are
+skipped if the process group exists, and ``device_ids=None`` is given, beforehand.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import torch.distributed as torch_dist
+from mmengine.device import get_device
+from mmengine.registry import MODEL_WRAPPERS
+from torch.nn.parallel import DistributedDataParallel
+
+_TORCHRUN = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
+
+
+def on_cpu() -> bool:
+    """Whether this process trains without an accelerator."""
+    return get_device() == 'cpu'
+
+
+def init_gloo(launcher: str, timeout: float | None = None) -> None:
+    """Join the process group that torchrun describes; ``timeout`` in seconds."""
+    if launcher != 'pytorch':
+        raise ValueError(
+            f"launcher='{launcher}' needs a GPU, and none was found here; start with "
+            'torchrun and --launcher pytorch (tools/dist_train.sh) to train on CPUs.'
+        )
+    if missing := [name for name in _TORCHRUN if name not in os.environ]:
+        raise ValueError(
+            f"launcher='pytorch' expects torchrun's variables, but {missing} are not "
+            'set; start with torchrun (tools/dist_train.sh), or use --launcher none.'
+        )
+    limit = None if timeout is None else timedelta(seconds=timeout)
+    torch_dist.init_process_group('gloo', timeout=limit)
+
+
+def cpu_wrapper_cfg(
+    cfg: dict[str, Any] | None, find_unused_parameters: bool = False
+) -> dict[str, Any]:
+    """The wrapper's config with no device named, as DDP on CPUs needs it."""
+    if cfg is None:
+        cfg = {
+            'broadcast_buffers': False,
+            'find_unused_parameters': find_unused_parameters,
+        }
+    cfg = {'type': 'MMDistributedDataParallel', **cfg}
+    kind = cfg['type']
+    kind = MODEL_WRAPPERS.get(kind) if isinstance(kind, str) else kind
+    if isinstance(kind, type) and issubclass(kind, DistributedDataParallel):
+        cfg['device_ids'] = None
+    return cfg

@@ -1,0 +1,108 @@
+"""A training loop that goes on in the middle of an epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.dist import get_world_size
+from mmengine.runner import EpochBasedTrainLoop
+from torch.utils.data import DataLoader
+
+from mim_zoo.registry import LOOPS
+
+
+def batch_size_of(loader: DataLoader) -> int | None:
+    """Samples per batch of one process; None if its batch sampler does not say."""
+    if loader.batch_size is not None:
+        return loader.batch_size
+    return getattr(loader.batch_sampler, 'batch_size', None)
+
+
+def sampler_of(loader: DataLoader) -> Any:
+    """The sampler of single indices, also inside a batch sampler."""
+    return getattr(loader.batch_sampler, 'sampler', loader.sampler)
+
+
+def layout_of(loader: DataLoader) -> dict[str, int | None]:
+    """What a position inside an epoch is measured in: batches and samples."""
+    size = batch_size_of(loader)
+    return {
+        'batches': len(loader),
+        'global_batch': None if size is None else size * get_world_size(),
+        'samples': len(loader.dataset),  # type: ignore[arg-type]
+    }
+
+
+def relocate(
+    epoch: int, iteration: int, was: dict[str, int | None], now: dict[str, int | None]
+) -> int:
+    """The iteration of ``now``'s layout at which as many samples were seen.
+
+    Raises ValueError when the position lies between two of its batches.
+    """
+    old_batches, new_batches = int(was['batches'] or 0), int(now['batches'] or 0)
+    position = iteration - epoch * old_batches
+    if position in (0, old_batches):  # the beginning or the end: no samples to split
+        return epoch * new_batches + (new_batches if position else 0)
+    change = f'The training data was {_text(was)} and is now {_text(now)}'
+    fix = (
+        'Resume with the former batch size, number of processes and data, or from a '
+        'checkpoint at the end of an epoch (load_from=PATH with resume=True).'
+    )
+    old, new = was['global_batch'], now['global_batch']
+    if was['samples'] != now['samples'] or old is None or new is None:
+        raise ValueError(
+            f'{change}: batch {position} of epoch {epoch + 1}, where the checkpoint '
+            f'was written, cannot be found in it. {fix}'
+        )
+    seen = position * old
+    if seen % new or seen // new > new_batches:
+        raise ValueError(
+            f'{change}: the checkpoint was written after {seen} samples of epoch '
+            f'{epoch + 1}, which is no whole number of batches of {new}. {fix}'
+        )
+    return epoch * new_batches + seen // new
+
+
+def _text(layout: dict[str, int | None]) -> str:
+    batch = layout['global_batch'] or 'an unknown number of'
+    return f'{layout["batches"]} batches of {batch} of {layout["samples"]} samples'
+
+
+@LOOPS.register_module()
+class EpochTrainLoop(EpochBasedTrainLoop):
+    """MMEngine's loop by epoch; its first epoch starts where a checkpoint was written.
+
+    The sampler skips what was seen (``set_start``): nothing is loaded to be dropped.
+    """
+
+    def run_epoch(self) -> None:
+        """Run what is left of this epoch, which may be nothing but its hooks."""
+        batches = len(self.dataloader)
+        start = self._iter - self._epoch * batches
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        if start:
+            self._skip(start)
+        if start < batches:
+            for index, batch in enumerate(self.dataloader, start):
+                self.run_iter(index, batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def _skip(self, batches: int) -> None:
+        if batches == len(self.dataloader):
+            return
+        sampler, size = sampler_of(self.dataloader), batch_size_of(self.dataloader)
+        if not hasattr(sampler, 'set_start') or size is None:
+            raise ValueError(
+                f'Cannot resume at batch {batches} of epoch {self._epoch + 1}: '
+                f'{type(sampler).__name__} cannot start inside an epoch. Use '
+                "sampler=dict(type='EpochSampler') without a batch_sampler, or resume "
+                'from a checkpoint at the end of an epoch.'
+            )
+        self.runner.logger.info(
+            f'Epoch {self._epoch + 1} goes on after its batch {batches} of '
+            f'{len(self.dataloader)}.'
+        )
+        sampler.set_start(batches * size)

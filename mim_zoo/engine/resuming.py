@@ -1,0 +1,220 @@
+"""What a resumed run takes from a checkpoint, and the checks before it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from mim_zoo.registry import HOOKS
+
+from .loops import layout_of, relocate, sampler_of
+
+_SHOWN = 5
+_PROGRESS = {'last_step', '_global_step', '_last_value', 'verbose'}  # of a scheduler
+_OTHER_RUN = (
+    'To resume, use the configuration that wrote it (it is in the checkpoint: '
+    "['meta']['cfg']); to start a new run from its weights, give load_from=PATH "
+    'without resume.'
+)
+
+
+@HOOKS.register_module()
+class ResumeStateHook(Hook):
+    """Adds to each checkpoint what MMEngine leaves out, under the key ``resume``.
+
+    That is: gradients accumulated so far, the sampler's seed, the data's layout (to
+    find a place inside an epoch) and the optimizer's type. ZooRunner registers it.
+    """
+
+    def __init__(self) -> None:
+        self._gradients: dict[str, Tensor] = {}
+
+    def before_checkpoint(self, runner: Runner) -> None:
+        """On every rank: average the gradients that wait for their update."""
+        self._gradients = {}
+        if all(wrapper.should_update() for wrapper in wrappers_of(runner).values()):
+            return
+        for name, parameter in bare(runner.model).named_parameters():
+            if parameter.grad is not None:
+                mean = parameter.grad.detach().clone()
+                all_reduce(mean, 'mean')
+                self._gradients[name] = mean.cpu()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """On the rank that writes."""
+        if 'optimizer' in checkpoint:  # not for the best weights
+            loader = runner.train_dataloader
+            checkpoint['resume'] = {
+                'layout': layout_of(loader),
+                'sampler_seed': getattr(sampler_of(loader), 'seed', None),
+                'optimizer': optimizer_types(runner),
+                'gradients': self._gradients,
+            }
+        self._gradients = {}
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model without its distributed wrapper."""
+    return model.module if is_model_wrapper(model) else model  # type: ignore
+
+
+def wrappers_of(runner: Runner) -> dict[str, OptimWrapper]:
+    """Optimizer wrappers by name; '' if there is one."""
+    wrapper = runner.optim_wrapper
+    if isinstance(wrapper, OptimWrapperDict):
+        return dict(wrapper.items())
+    return {'': wrapper}
+
+
+def optimizer_types(runner: Runner) -> dict[str, str]:
+    """Class names of the optimizers."""
+    wrappers = wrappers_of(runner)
+    return {name: type(w.optimizer).__name__ for name, w in wrappers.items()}
+
+
+def restore_model(model: nn.Module, state: Mapping[str, Any], path: str) -> None:
+    """Load all weights; ValueError if the checkpoint is of another model."""
+    own = bare(model).state_dict()
+    problems = {
+        'missing in it': [k for k in own if k not in state],
+        'unknown here': [k for k in state if k not in own],
+        'of another shape': [
+            k
+            for k, v in own.items()
+            if isinstance(v, Tensor) and k in state and state[k].shape != v.shape
+        ],
+    }
+    if any(problems.values()):
+        lists = [f'{_names(v)} {k}' for k, v in problems.items() if v]
+        raise ValueError(
+            f'Cannot resume from {path}: it is of another model ({"; ".join(lists)}). '
+            f'{_OTHER_RUN}'
+        )
+    bare(model).load_state_dict(state)
+
+
+def restore_optimizer(runner: Runner, checkpoint: dict, path: str) -> None:
+    """Load the optimizer's state; ValueError if it was another optimizer."""
+    saved, wrappers = checkpoint['optimizer'], wrappers_of(runner)
+    multiple = isinstance(runner.optim_wrapper, OptimWrapperDict)
+    parts = saved if multiple else {'': saved}
+    was = {name: _group_sizes(part) for name, part in parts.items()}
+    now = {n: _group_sizes(w.optimizer.state_dict()) for n, w in wrappers.items()}
+    kinds = optimizer_types(runner)
+    kinds_before = checkpoint.get('resume', {}).get('optimizer', kinds)
+    if was != now or kinds != kinds_before:
+        raise ValueError(
+            f'Cannot resume from {path}: it holds the optimizer {kinds_before} with '
+            f'{_count(was)}, and this run has {kinds} with {_count(now)}. {_OTHER_RUN}'
+        )
+    runner.optim_wrapper.load_state_dict(_copied(saved))
+
+
+def restore_schedules(runner: Runner, checkpoint: dict, former: list[dict]) -> None:
+    """Load the schedulers, or follow this run's schedule if it is another one.
+
+    ``former`` holds the parameter groups as they were before ``restore_optimizer``.
+    """
+    if runner.param_schedulers is None:
+        return
+    lists, saved = runner.param_schedulers, checkpoint.get('param_schedulers', [])
+    if not isinstance(lists, dict):
+        lists, saved = {'': lists}, {'': saved}
+    pairs = [pair for name in lists for pair in zip(lists[name], saved.get(name, ()))]
+    counts = [(len(lists[n]), len(saved.get(n, ()))) for n in lists]
+    same = all(now == was for now, was in counts) and all(
+        _constants(s.state_dict()) == _constants(state) for s, state in pairs
+    )
+    plateau = any(isinstance(s, ReduceOnPlateauParamScheduler) for s, _ in pairs)
+    if same or plateau:
+        for scheduler, state in pairs:
+            scheduler.load_state_dict(state)
+        return
+    runner.logger.warning(
+        'The schedule (learning rate, epochs or iterations per epoch) is not the one '
+        'in the checkpoint: going on at this point of the schedule configured now.'
+    )
+    for group, before in zip(runner.optim_wrapper.param_groups, former):
+        for key in {s.param_name for schedulers in lists.values() for s in schedulers}:
+            group[key] = before[key]
+            group[f'initial_{key}'] = before[f'initial_{key}']
+    for schedulers in lists.values():
+        _replay(schedulers, runner)
+
+
+def group_values(runner: Runner) -> list[dict]:
+    """A copy of all that parameter groups hold beside parameters."""
+    groups = [g for w in wrappers_of(runner).values() for g in w.param_groups]
+    return [{k: v for k, v in group.items() if k != 'params'} for group in groups]
+
+
+def restore_gradients(runner: Runner, gradients: Mapping[str, Tensor]) -> None:
+    """Put back what was accumulated since the last update."""
+    for name, parameter in bare(runner.model).named_parameters():
+        if name in gradients:
+            parameter.grad = gradients[name].to(parameter, copy=True)
+
+
+def restore_progress(runner: Runner, checkpoint: dict) -> bool:
+    """Set the loop's epoch and iteration; tell whether the data is laid out alike."""
+    epoch, iteration = checkpoint['meta']['epoch'], checkpoint['meta']['iter']
+    loop = runner.train_loop
+    now = layout_of(loop.dataloader)
+    was = checkpoint.get('resume', {}).get('layout', now)
+    loop._epoch, loop._iter = epoch, iteration
+    if was == now:
+        return True
+    loop._iter = relocate(epoch, iteration, was, now)
+    runner.logger.warning(
+        f'The training data was {was} and is now {now}: iteration {iteration} of the '
+        f'checkpoint becomes {loop._iter}.'
+    )
+    return False
+
+
+def _replay(schedulers: list, runner: Runner) -> None:
+    """Step fresh schedulers as the ParamSchedulerHook would have up to now."""
+    length = len(runner.train_dataloader)
+    for step in range(1, runner.iter + 1):
+        for scheduler in schedulers:
+            if not scheduler.by_epoch:
+                scheduler.step()
+        if step % length == 0 and step // length <= runner.epoch:
+            for scheduler in schedulers:
+                if scheduler.by_epoch:
+                    scheduler.step()
+
+
+def _constants(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in state.items() if k not in _PROGRESS}
+
+
+def _copied(value: Any) -> Any:
+    """Clone tensors: those of a file may be mapped to it, and it may be removed."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {k: _copied(v) for k, v in value.items()}
+    return [_copied(v) for v in value] if isinstance(value, list) else value
+
+
+def _group_sizes(state: Mapping[str, Any]) -> list[int]:
+    return [len(group['params']) for group in state.get('param_groups', ())]
+
+
+def _count(sizes: Mapping[str, list[int]]) -> str:
+    groups = [size for part in sizes.values() for size in part]
+    return f'{sum(groups)} parameters in {len(groups)} groups'
+
+
+def _names(names: list[str]) -> str:
+    rest = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
+    return ', '.join(names[:_SHOWN]) + rest

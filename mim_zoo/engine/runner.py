@@ -1,0 +1,249 @@
+"""MMEngine's runner, made safe to kill and honest about what it loads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mim_zoo.registry import RUNNERS
+
+from .checkpoint import check_whole, local_backend_args, newest_whole_checkpoint
+from .data_root import fill_data_root
+from .distributed import cpu_wrapper_cfg, init_gloo, on_cpu
+from .loading import load_weights, read_checkpoint, state_dict_of
+from .loops import batch_size_of, sampler_of
+from .resuming import (
+    group_values,
+    restore_gradients,
+    restore_model,
+    restore_optimizer,
+    restore_progress,
+    restore_schedules,
+    wrappers_of,
+)
+
+# Registered unless ``default_hooks`` names them: dict(seed=None) switches one off.
+DEFAULT_HOOKS: dict[str, dict] = {
+    'seed': {'type': 'mim_zoo.SeedHook'},
+    'non_finite': {'type': 'mim_zoo.NonFiniteLossHook'},
+    'resume_state': {'type': 'mim_zoo.ResumeStateHook'},
+    'checkpoint': {'type': 'mim_zoo.SafeCheckpointHook', 'interval': 1},
+}
+
+
+@RUNNERS.register_module()
+class ZooRunner(Runner):
+    """A Runner whose training goes on after a kill as if nothing had happened.
+
+    It resumes from the newest whole checkpoint, inside an epoch too; reads files
+    without running code from them; reports what ``load_from`` filled; scales the
+    learning rate by the real effective batch; trains on CPUs under torchrun (gloo).
+    """
+
+    _randomness_cfg: dict[str, Any]
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set the environment up, distributed on CPUs by gloo."""
+        if self.distributed and not is_distributed() and on_cpu():
+            timeout = env_cfg.get('dist_cfg', {}).get('timeout')
+            init_gloo(self.launcher, timeout)
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap for distributed training, on CPUs without naming a device."""
+        if self.distributed and on_cpu():
+            unused = self.cfg.get('find_unused_parameters', False)
+            model_wrapper_cfg = cpu_wrapper_cfg(model_wrapper_cfg, unused)
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """Register MMEngine's default hooks and ours; None switches one off."""
+        hooks = {**DEFAULT_HOOKS, **(hooks or {})}
+        own = DEFAULT_HOOKS.keys() - {'checkpoint'}  # unknown to MMEngine
+        off = {name for name in own if hooks[name] is None}
+        super().register_default_hooks(
+            {name: hook for name, hook in hooks.items() if name not in off}
+        )
+
+    def scale_lr(
+        self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None
+    ) -> None:
+        """Scale by processes x batch x accumulation, over ``base_batch_size``."""
+        if not auto_scale_lr or not auto_scale_lr.get('enable', False):
+            return
+        base = auto_scale_lr.get('base_batch_size')
+        if not base or base < 0:
+            raise ValueError(
+                'auto_scale_lr needs the batch size that the learning rate was set '
+                f'for, got base_batch_size={base}; write auto_scale_lr=dict('
+                'enable=True, base_batch_size=256) or leave out --auto-scale-lr.'
+            )
+        size = batch_size_of(self.train_dataloader)
+        if size is None:
+            raise ValueError(
+                'auto_scale_lr: the batch sampler '
+                f'{type(self.train_dataloader.batch_sampler).__name__} does not say '
+                'its batch_size; set the learning rate by hand.'
+            )
+        for wrapper in wrappers_of(self).values():
+            counts = wrapper._accumulative_counts
+            batch = self.world_size * size * counts
+            groups = wrapper.param_groups
+            before = groups[-1]['lr']
+            for group in groups:
+                group['lr'] *= batch / base
+            self.logger.info(
+                f'Learning rate {before:g} -> {groups[-1]["lr"]:g}: effective batch '
+                f'{batch} = {self.world_size} processes x {size} x {counts} '
+                f'accumulated, base_batch_size {base}.'
+            )
+
+    def build_dataloader(  # type: ignore[override]
+        self,
+        dataloader: DataLoader | dict,
+        seed: int | None = None,
+        diff_rank_seed: bool = False,
+    ) -> DataLoader:
+        """Build a dataloader, the config's ``data_root`` filled in."""
+        filled = fill_data_root(dataloader, self.cfg)
+        return Runner.build_dataloader(filled, seed, diff_rank_seed)
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Write a checkpoint whole; every rank calls, the first one writes.
+
+        Hooks are called at ``before_checkpoint`` on every rank.
+        """
+        self.call_hook('before_checkpoint')
+        if file_client_args is None:
+            backend_args = local_backend_args(str(out_dir), backend_args)
+        super().save_checkpoint(
+            out_dir,
+            filename,
+            file_client_args,
+            save_optimizer=save_optimizer,
+            save_param_scheduler=save_param_scheduler,
+            meta=meta,
+            by_epoch=by_epoch,
+            backend_args=backend_args,
+        )
+
+    def load_or_resume(self) -> None:
+        """Resume from ``load_from`` or the newest whole checkpoint, or load weights."""
+        if self._has_loaded:
+            return
+        if not self._resume:
+            if self._load_from is not None:
+                self.load_checkpoint(self._load_from)
+            return
+        path = self._load_from or self._newest_checkpoint()
+        if path is None:
+            self.logger.warning(
+                f'Nothing to resume from in {self.work_dir}: starting a new run.'
+            )
+        else:
+            self.resume(path)
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable = 'cpu',
+        strict: bool = False,
+        revise_keys: Sequence[tuple[str, str]] = ((r'^module.', ''),),
+    ) -> dict:
+        """Load weights, reporting the share; ValueError below 90% (strict: 100%).
+
+        ``map_location`` is MMEngine's: files are read onto the CPU, and copied from
+        there to wherever the model is.
+        """
+        checkpoint = read_checkpoint(filename)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        state = state_dict_of(checkpoint)
+        for pattern, replacement in revise_keys:
+            state = {re.sub(pattern, replacement, k): v for k, v in state.items()}
+        self.logger.info(f'Loading weights from {filename}')
+        share = 1.0 if strict else 0.9
+        try:
+            load_weights(self.model, state, min_share=share, logger=self.logger)
+        except ValueError as error:
+            raise ValueError(f'{filename}: {error}') from error
+        self._has_loaded = True
+        return checkpoint
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str | Callable = 'default',
+    ) -> None:
+        """Go on from a checkpoint; ValueError if it is damaged or of another run.
+
+        ``map_location`` is MMEngine's, see ``load_checkpoint``.
+        """
+        check_whole(filename)
+        checkpoint = read_checkpoint(filename)
+        needed = {'meta', 'state_dict', 'message_hub'}
+        if resume_optimizer:
+            needed.add('optimizer')
+        if missing := needed - checkpoint.keys():
+            raise ValueError(
+                f'Cannot resume from {filename}: it has weights but no training state '
+                f'({", ".join(sorted(missing))}). Use load_from without resume to '
+                'start a new run from its weights.'
+            )
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        restore_model(self.model, checkpoint['state_dict'], filename)
+        self.message_hub.load_state_dict(checkpoint['message_hub'])
+        self._resume_seed(checkpoint)
+        alike = restore_progress(self, checkpoint)
+        former = group_values(self)
+        if resume_optimizer:
+            restore_optimizer(self, checkpoint, filename)
+            if alike:
+                gradients = checkpoint.get('resume', {}).get('gradients', {})
+                restore_gradients(self, gradients)
+        if resume_param_scheduler:
+            restore_schedules(self, checkpoint, former)
+        self._has_loaded = True
+        self.logger.info(
+            f'Resumed from {filename}: epoch {self.epoch}, iteration {self.iter}.'
+        )
+
+    def _resume_seed(self, checkpoint: dict) -> None:
+        """Take over the seeds of the former run, where this one has others."""
+        seed = checkpoint['meta'].get('seed')
+        configured = self._randomness_cfg.get('seed')
+        if seed is not None and seed != configured:
+            if configured is not None:
+                self.logger.warning(
+                    f"Going on with the checkpoint's seed {seed}, not {configured}."
+                )
+            self._randomness_cfg = {**self._randomness_cfg, 'seed': seed}
+            self.set_randomness(**self._randomness_cfg)
+        sampler = sampler_of(self.train_dataloader)
+        sampler_seed = checkpoint.get('resume', {}).get('sampler_seed')
+        if sampler_seed is not None and hasattr(sampler, 'seed'):
+            sampler.seed = sampler_seed
+
+    def _newest_checkpoint(self) -> str | None:
+        """The first rank's choice, so that all resume from one file."""
+        found = [newest_whole_checkpoint(self.work_dir) if is_main_process() else None]
+        broadcast_object_list(found)
+        return found[0]

@@ -1,0 +1,188 @@
+"""A training run of seconds whose every number depends on the randomness.
+
+As a script it is one process of a run (to be killed, or started by torchrun)::
+
+    python toy_run.py WORK_DIR '{"max_epochs": 2, ...}'
+"""
+
+import json
+import os
+import signal
+import sys
+import uuid
+from pathlib import Path
+
+import mmengine.runner.runner
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from torch import nn
+
+import mim_zoo.datasets
+import mim_zoo.engine  # noqa: F401
+from mim_zoo.datasets.sampler import seeded
+from mim_zoo.registry import DATASETS, HOOKS, MODELS, RUNNERS
+
+SAMPLES = 24
+
+
+# Asking compilers for versions and formatting configs take longer than a whole run.
+mmengine.runner.runner.collect_env = dict
+Config.pretty_text = property(lambda self: f'cfg = {self.to_dict()}')
+
+
+@DATASETS.register_module(force=True)
+class ToyData(BaseDataset):
+    """Vectors with random noise and flips as augmentation."""
+
+    def __init__(self, samples=SAMPLES, poison=None):
+        self.poison = poison
+        self.samples = samples
+        super().__init__(serialize_data=False)
+
+    def load_data_list(self):
+        return [{'img_path': f'images/{i}.png'} for i in range(self.samples)]
+
+    def __getitem__(self, idx):
+        with seeded(getattr(idx, 'seed', None)):
+            i = int(idx)
+            x = torch.sin(torch.arange(6.0) * (i + 1)) + 0.1 * torch.randn(6)
+            x = x.flip(0) if np.random.rand() < 0.5 else x
+            if i == self.poison:
+                x = x * float('nan')
+        return {'inputs': x, 'sample_idx': i, 'img_path': f'images/{i}.png'}
+
+
+@MODELS.register_module(force=True)
+class ToyModel(BaseModel):
+    """Linear, dropout, linear; the target is the clean part of the input."""
+
+    def __init__(self, width=8, dropout=0.3, groups=None):
+        super().__init__()
+        self.first, self.last = nn.Linear(6, width), nn.Linear(width, 6)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, inputs, mode='loss', **_):
+        noise = 0.0 if not self.dropout.p else torch.rand_like(inputs)
+        out = self.last(self.dropout(torch.relu(self.first(inputs + noise))))
+        return {'loss': (out - inputs).square().mean()}
+
+
+@HOOKS.register_module(force=True)
+class ToyRecorder(Hook):
+    """Keeps the draws; at iteration ``at`` dies, is killed or poisons the weights."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, at=None, action='kill'):
+        self.at, self.action, self.seen = at, action, []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.seen.append((runner.iter, batch_idx, data_batch['sample_idx'].tolist()))
+        if runner.iter + 1 != self.at:
+            return
+        if self.action == 'kill':
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.action == 'raise':
+            raise InterruptedError(f'at iteration {self.at}')
+        if self.action == 'kill_while_writing':
+            os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+
+
+def toy_cfg(work_dir, **given):
+    """The run's config; ``given`` replaces the values below or whole parts of it."""
+    values = dict(max_epochs=2, batch_size=4, accumulate=1, workers=0, interval=2)
+    values |= dict(by_epoch=False, lr=0.05, at=None, action='kill', poison=None)
+    values |= dict(width=8, dropout=0.3, samples=SAMPLES, keep=-1, optimizer='AdamW')
+    values |= dict(sampler='EpochSampler', seed=3, groups=False)
+    for name in values.keys() & given.keys():
+        values[name] = given.pop(name)
+    v = Config(values)
+    optim = dict(
+        optimizer=dict(type=v.optimizer, lr=v.lr), accumulative_counts=v.accumulate
+    )
+    if v.groups:
+        optim['paramwise_cfg'] = dict(custom_keys=dict(last=dict(lr_mult=0.1)))
+    cfg = dict(
+        runner_type='ZooRunner',
+        default_scope='mim_zoo',
+        experiment_name=uuid.uuid4().hex,  # MMEngine shares its logs by name
+        work_dir=str(work_dir),
+        model=dict(type='ToyModel', width=v.width, dropout=v.dropout),
+        train_dataloader=dict(
+            batch_size=v.batch_size,
+            num_workers=v.workers,
+            dataset=dict(type='ToyData', samples=v.samples, poison=v.poison),
+            sampler=dict(type=v.sampler, shuffle=True),
+            collate_fn=dict(type='default_collate'),
+        ),
+        train_cfg=dict(type='EpochTrainLoop', max_epochs=v.max_epochs),
+        optim_wrapper=optim,
+        param_scheduler=[
+            dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=4),
+            dict(type='StepLR', step_size=1, gamma=0.7),
+            dict(
+                type='CosineAnnealingLR',
+                T_max=v.max_epochs,
+                by_epoch=True,
+                convert_to_iter_based=True,
+            ),
+        ],
+        default_hooks=dict(
+            checkpoint=dict(
+                type='CheckpointHook',
+                interval=v.interval,
+                by_epoch=v.by_epoch,
+                max_keep_ckpts=v.keep,
+            ),
+            logger=dict(type='LoggerHook', interval=1),
+        ),
+        custom_hooks=[dict(type='ToyRecorder', at=v.at, action=v.action)],
+        randomness=dict(seed=v.seed),
+        visualizer=dict(type='Visualizer', vis_backends=[]),
+        env_cfg=dict(dist_cfg=dict(timeout=60)),
+        log_level='INFO',
+    )
+    return Config({**cfg, **given})
+
+
+def build(work_dir, **given):
+    return RUNNERS.build(toy_cfg(work_dir, **given))
+
+
+def train(work_dir, **given):
+    """Run to the end; the runner and what it drew."""
+    runner = build(work_dir, **given)
+    runner.train()
+    return runner
+
+
+def draws(runner):
+    return next(h.seen for h in runner.hooks if isinstance(h, ToyRecorder))
+
+
+def state_of(runner):
+    """All that must not depend on having been killed."""
+    wrapper = runner.optim_wrapper
+    return {
+        'weights': runner.model.state_dict(),
+        'optimizer': wrapper.state_dict(),
+        'schedulers': [s.state_dict() for s in runner.param_schedulers],
+        'gradients': [p.grad for p in runner.model.parameters()],
+        'place': (runner.epoch, runner.iter),
+        'rng': torch.get_rng_state(),
+        'numpy': np.random.get_state()[1],
+        'losses': runner.message_hub.get_scalar('train/loss').data,
+        'lrs': runner.message_hub.get_scalar('train/lr').data,
+    }
+
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
+    done = train(folder, **options)
+    if done.rank == 0:
+        torch.save(done.model.state_dict(), folder / 'final.bin')
