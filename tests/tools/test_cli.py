@@ -1,0 +1,287 @@
+"""The tools as a user starts them, on a toy model that a config imports."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mim_zoo import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+
+TOY = """
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from torch.utils.data import Dataset
+from mim_zoo.registry import DATASETS, METRICS, MODELS
+
+
+@DATASETS.register_module()
+class ToyData(Dataset):
+    def __len__(self):
+        return 16
+
+    def __getitem__(self, index):
+        return {'inputs': torch.full((3,), index / 16), 'sample_idx': int(index)}
+
+
+@MODELS.register_module()
+class ToyNet(BaseModel):
+    def __init__(self, width=3, bias=True, init_cfg=None):
+        super().__init__(init_cfg=init_cfg)
+        self.linear = torch.nn.Linear(width, 1, bias=bias)
+
+    def forward(self, inputs, sample_idx, mode='loss'):
+        error = (self.linear(inputs) - inputs.sum(1, keepdim=True)).square()
+        if mode == 'loss':
+            return {'loss': error.mean()}
+        return [{'error': value} for value in error]
+
+
+@METRICS.register_module()
+class ToyError(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results += [float(sample['error']) for sample in data_samples]
+
+    def compute_metrics(self, results):
+        return {'error': sum(results) / len(results), 'images': len(results)}
+"""
+
+CONFIG = """
+_base_ = [{runtime!r}]
+custom_imports = dict(imports=['{module}'])
+model = dict(type='ToyNet', bias=True)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+train_dataloader = dict(
+    batch_size=4, num_workers=0, dataset=dict(type='ToyData'),
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='EpochSampler', shuffle=True))
+train_cfg = dict(type='EpochTrainLoop', max_epochs=2)
+test_dataloader = dict(
+    batch_size=4, num_workers=0, dataset=dict(type='ToyData'),
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='DefaultSampler', shuffle=False))
+test_cfg = dict()
+test_evaluator = dict(type='ToyError')
+auto_scale_lr = dict(enable=False, base_batch_size=4)
+"""
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch) -> Path:
+    """A config in a folder of its own, which is also where the commands run."""
+    module = f'toy_{re.sub("[^a-z0-9]", "_", tmp_path.name.lower())}'
+    (tmp_path / f'{module}.py').write_text(TOY.replace('Toy', module.title()))
+    runtime = str(ROOT / 'configs' / '_base_' / 'default_runtime.py')
+    text = CONFIG.format(runtime=runtime, module=module)
+    path = tmp_path / 'toy.py'
+    path.write_text(re.sub(r"'Toy(\w+)'", rf"'{module.title()}\1'", text))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return path
+
+
+def tool(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(*command: object, ok: bool = True, **env: str) -> str:
+    """Run a command in the current folder, which holds no checkout of mim_zoo."""
+    paths = {'PYTHONPATH': str(Path.cwd()), 'PYTHON': sys.executable}
+    environment = {**os.environ, **paths, 'OMP_NUM_THREADS': '1', **env}
+    done = subprocess.run(
+        [str(word) for word in command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode == 0) == ok, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def python(name: str, *arguments: object, ok: bool = True) -> str:
+    return run(sys.executable, ROOT / 'tools' / f'{name}.py', *arguments, ok=ok)
+
+
+def weights(path: Path) -> torch.Tensor:
+    state = torch.load(path, map_location='cpu', weights_only=False)['state_dict']
+    return torch.cat([value.flatten() for value in state.values()])
+
+
+@pytest.mark.slow
+def test_train_resume_and_test(config, tmp_path) -> None:
+    text = python('train', config, '--auto-scale-lr', '--amp')
+    assert 'training in fp32' in text or torch.cuda.is_available()
+    work_dir = tmp_path / 'work_dirs' / 'toy'
+    assert (work_dir / 'epoch_2.pth').is_file()
+
+    options = ['--cfg-options', 'train_cfg.max_epochs=3']
+    text = python('train', config, '--resume', *options)
+    assert 'epoch_2.pth' in text
+    assert (work_dir / 'epoch_3.pth').is_file()
+
+    out = tmp_path / 'results' / 'metrics.json'
+    text = python('test', config, work_dir / 'epoch_3.pth', '--out', out)
+    metrics = json.loads(out.read_text())
+    assert metrics['images'] == 16
+    assert 0 < metrics['error'] < 1
+    assert re.search(rf'error\s+{metrics["error"]:.4f}', text)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(config, tmp_path) -> None:
+    options = ['--cfg-options', 'train_dataloader.batch_size=8']
+    python('train', config, '--work-dir', 'one', *options)
+    run(ROOT / 'tools' / 'dist_train.sh', config, 2, '--work-dir', 'two', PORT='29517')
+    one, two = (tmp_path / name / 'epoch_2.pth' for name in ('one', 'two'))
+    torch.testing.assert_close(weights(one), weights(two), rtol=1e-5, atol=1e-7)
+
+    test = ROOT / 'tools' / 'dist_test.sh'
+    text = run(test, config, two, 2, '--out', 'two.json', PORT='29518')
+    assert json.loads((tmp_path / 'two.json').read_text())['images'] == 16
+    assert len(re.findall(r'images\s+16', text)) >= 1
+
+
+@pytest.mark.slow
+def test_scripts_say_how_they_are_used() -> None:
+    for name in ('dist_train', 'dist_test', 'slurm_train'):
+        text = run(ROOT / 'tools' / f'{name}.sh', ok=False)
+        assert f'tools/{name}.sh' in text
+        assert 'CONFIG' in text
+
+
+@pytest.mark.slow
+def test_a_mistake_is_one_line(config) -> None:
+    text = python('train', config, '--cfg-options', 'optim_wrapper.lr=1', ok=False)
+    assert 'Traceback' not in text
+    assert text.count('\n') == 1
+    assert text.startswith('error: --cfg-options: the config has no "optim_wrapper.lr"')
+
+
+def error_of(name: str, *arguments: object) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        tool(name).main([str(word) for word in arguments])
+    message = str(stopped.value)
+    assert '\n' not in message
+    return message
+
+
+def test_a_wrong_config_path_names_the_nearest(config) -> None:
+    assert 'did you mean toy.py?' in error_of('train', 'toi.py')
+    assert 'no config file "nowhere/at/all.py"' in error_of(
+        'test', 'nowhere/at/all.py', 'x'
+    )
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        (
+            ['--resume', 'runs/epoch_1.pth'],
+            '--resume: no file "runs/epoch_1.pth"; there',
+        ),
+        (['--cfg-options', 'load_from=gone.pth'], 'load_from: no file "gone.pth"'),
+        (
+            ['--cfg-options', 'model.init_cfg.checkpoint=gone.pth'],
+            'model.init_cfg.checkpoint: no file "gone.pth"',
+        ),
+        (['--cfg-options', 'optim_wrapper.type=Own', '--amp'], '--amp needs optim'),
+        (['--cfg-options', 'auto_scale_lr=None', '--auto-scale-lr'], 'base_batch_size'),
+    ],
+)
+def test_what_is_missing_is_said(config, arguments, expected) -> None:
+    assert expected in error_of('train', config, *arguments)
+
+
+def test_a_missing_checkpoint_names_the_nearest(config, tmp_path) -> None:
+    (tmp_path / 'epoch_10.pth').touch()
+    message = error_of('test', config, tmp_path / 'epoch_1.pth')
+    assert f'did you mean {tmp_path}/epoch_10.pth?' in message
+
+
+def test_a_config_that_measures_nothing(config) -> None:
+    text = config.read_text().replace('test_evaluator = dict(type=', '# ')
+    config.write_text(text)
+    assert 'has no test_evaluator' in error_of('test', config, 'any.pth')
+
+
+@pytest.mark.parametrize(
+    ('key', 'problem'),
+    [
+        ('model.bais', 'did you mean model.bias'),
+        ('model.widht', 'did you mean model.width'),  # an argument not in the config
+        ('train_cfg.max_epoch', 'did you mean train_cfg.max_epochs'),
+        ('trian_cfg', 'did you mean train_cfg'),
+        ('model.bias.more', '"model.bias" is True, with nothing below it'),
+        ('visualizer.vis_backends.7.type', 'is a list of 2, got "7"'),
+    ],
+)
+def test_unknown_options_are_refused(config, key, problem) -> None:
+    message = error_of('train', config, '--cfg-options', f'{key}=3')
+    assert problem in message
+    assert key in message
+
+
+@pytest.mark.parametrize(
+    'key',
+    [
+        'model.bias',
+        'model.width',
+        'model.init_cfg.checkpoint',
+        'optim_wrapper.clip_grad.max_norm',
+        'val_cfg',
+        'visualizer.vis_backends.0.save_dir',
+        'default_hooks.checkpoint.save_best',
+        '+anything.at.all',
+    ],
+)
+def test_known_options_pass(config, key) -> None:
+    cfg = Config.fromfile(config)
+    checked = cli.checked_options(cfg, {key: 3})
+    assert checked == {key.removeprefix('+'): 3}
+
+
+def test_options_need_a_value(config, capsys) -> None:
+    with pytest.raises(SystemExit):
+        tool('train').parse_args([str(config), '--cfg-options', 'model.bias'])
+    assert 'expected KEY=VALUE, got "model.bias"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('flag', ['--local_rank', '--local-rank'])
+def test_both_spellings_of_the_local_rank(config, monkeypatch, flag) -> None:
+    monkeypatch.delenv('LOCAL_RANK', raising=False)
+    args = tool('train').parse_args([str(config), f'{flag}=3', '--resume'])
+    assert args.resume == 'auto'
+    monkeypatch.setenv('LOCAL_RANK', '0')  # restored after the test
+    os.environ.pop('LOCAL_RANK')
+    cfg = cli.load_config(args)
+    assert os.environ['LOCAL_RANK'] == '3'
+    assert cfg.work_dir == str(Path('work_dirs') / 'toy')
+
+
+def test_flags_change_the_config(config) -> None:
+    cfg = Config.fromfile(config)
+    cli.enable_amp(cfg)
+    cli.enable_auto_scale_lr(cfg)
+    cli.enable_resume(cfg, 'auto')
+    assert cfg.optim_wrapper.type == 'mim_zoo.AmpOptimWrapper'
+    assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=4)
+    assert (cfg.resume, cfg.load_from) == (True, None)
+
+
+def test_shipped_configs_are_found_by_name(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ('_base_/default_runtime', 'configs/_base_/default_runtime.py'):
+        assert cli.find_config(name) == ROOT / 'configs/_base_/default_runtime.py'
