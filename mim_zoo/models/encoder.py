@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mim_zoo.engine.loading import load_weights
-
 from .layers import Size, pair, resolve_index
 
 
@@ -92,6 +90,9 @@ class Encoder(BaseModule):
 
     def init_weights(self) -> None:
         """Load ``init_cfg``'s checkpoint with a report; a poor match is an error."""
+        # here, because the engine's hooks import the models
+        from mim_zoo.engine.loading import load_weights
+
         cfg = self.init_cfg
         if isinstance(cfg, dict) and cfg.get('type') == 'Pretrained':
             load_weights(

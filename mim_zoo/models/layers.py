@@ -63,28 +63,33 @@ def resample_position(table: Tensor, old: Size, new: Size) -> Tensor:
 
 
 def position_from_file(
-    table: Tensor, grid: Size, prefix_tokens: int, name: str = 'pos_embed'
+    table: Tensor,
+    grid: Size,
+    prefix_tokens: int,
+    name: str = 'pos_embed',
+    stored_prefix: int | None = None,
 ) -> Tensor:
     """A stored table (1, P' + L', C) made to fit (1, P + L, C).
 
-    Grids in files are taken to be square unless their length is the wanted one.
-    Prefix rows are dropped, or added as zeros (what the sine-cosine tables hold).
+    P' is ``stored_prefix`` or else P, unless only the other of 0 and 1 is possible.
+    Grids in files are taken to be square unless L' = L. Prefix rows are dropped, or
+    added as zeros (what the sine-cosine tables hold).
     """
     wanted = grid[0] * grid[1]
-    length = table.shape[1]
-    if length == prefix_tokens + wanted:
-        return table
-    for prefix in (prefix_tokens, 1 - prefix_tokens):
-        side = math.isqrt(max(length - prefix, 0))
-        if side and side * side == length - prefix:
+    first = prefix_tokens if stored_prefix is None else stored_prefix
+    for prefix in (first, 1 - first):
+        patches = table[:, prefix:]
+        side = math.isqrt(patches.shape[1])
+        if patches.shape[1] == wanted or side * side == patches.shape[1] > 0:
             break
     else:
         raise ValueError(
-            f'{name}: cannot tell the grid of {length} stored positions, expected '
-            f'{prefix_tokens + wanted} or a square grid (plus a class token)'
+            f'{name}: cannot tell the grid of {table.shape[1]} stored positions, '
+            f'expected {prefix_tokens + wanted} or a square grid (plus a class token)'
         )
-    head, patches = table[:, :prefix], table[:, prefix:]
-    patches = resample_position(patches, (side, side), grid)
+    old = grid if patches.shape[1] == wanted else (side, side)
+    patches = resample_position(patches, old, grid)
+    head = table[:, :prefix]
     if prefix != prefix_tokens:
         head = table.new_zeros(1, prefix_tokens, table.shape[2])
     return torch.cat([head, patches], dim=1)

@@ -36,9 +36,14 @@ ARCHS: dict[str, dict[str, int]] = {
 def read_arch(arch: str | dict, known: dict[str, dict]) -> dict[str, Any]:
     """The numbers of an architecture given by name or as a dict."""
     if isinstance(arch, dict):
-        missing = {'embed_dim', 'depth', 'num_heads'} - arch.keys()
-        if missing:
+        needed = {'embed_dim', 'depth', 'num_heads'}
+        if missing := needed - arch.keys():
             raise ValueError(f'arch {arch}: lacks {sorted(missing)}')
+        if unknown := arch.keys() - needed - {'mlp_ratio'}:
+            raise ValueError(
+                f'arch {arch}: got {sorted(unknown)}, expected '
+                f'{sorted(needed)} and perhaps mlp_ratio'
+            )
         return dict(arch)
     if arch not in known:
         raise ValueError(
@@ -154,6 +159,10 @@ class MIMViT(Encoder):
         key = prefix + 'pos_embed'
         if key in state_dict:
             state_dict[key] = position_from_file(
-                state_dict[key], self.grid(self.img_size), self.num_prefix_tokens, key
+                state_dict[key],
+                self.grid(self.img_size),
+                self.num_prefix_tokens,
+                key,
+                stored_prefix=int(prefix + 'cls_token' in state_dict),
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -1,0 +1,120 @@
+"""Is it learning? What every evaluation of a pre-training run adds to its metrics."""
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mim_zoo.evaluation.features import dataset_features, unwrap
+from mim_zoo.evaluation.probes import knn_accuracy, linear_probe_accuracy
+from mim_zoo.evaluation.reconstruction import ExplainedShare
+from mim_zoo.registry import HOOKS
+
+
+class EvaluationHook(Hook):
+    """Adds to the metrics of an evaluation before anybody logs them.
+
+    Works in validation and in testing alike; a subclass says what is added.
+    """
+
+    priority = 'HIGHEST'  # before RuntimeInfoHook hands the metrics to the loggers
+
+    def evaluate(self, runner: Runner, dataloader: DataLoader) -> dict[str, float]:
+        """Metrics of the data set that has just been run through the model."""
+        raise NotImplementedError
+
+    def after_val_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        assert metrics is not None
+        metrics.update(self.evaluate(runner, runner.val_dataloader))
+
+    def after_test_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        assert metrics is not None
+        metrics.update(self.evaluate(runner, runner.test_dataloader))
+
+
+@HOOKS.register_module()
+class ExplainedShareHook(EvaluationHook):
+    """Held-out loss under fixed masks, and the share of the target it explains."""
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self.meter = ExplainedShare(len(runner.val_dataloader.sampler))
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        self.meter = ExplainedShare(len(runner.test_dataloader.sampler))
+
+    def _after_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+        mode: str = 'train',
+    ) -> None:
+        if mode != 'train':
+            self.meter.add(outputs)
+
+    def evaluate(self, runner: Runner, dataloader: DataLoader) -> dict[str, float]:
+        return self.meter.result(unwrap(runner.model).criteria)
+
+
+class FrozenFeatureHook(EvaluationHook):
+    """Scores frozen features: a labelled bank against the evaluated images.
+
+    Args:
+        bank: dataloader config of labelled training images, with the evaluation
+            pipeline.
+        pool: 'avg' or 'cls'.
+    """
+
+    def __init__(self, bank: dict, pool: str = 'avg'):
+        self.bank = bank
+        self.pool = pool
+        self._loader: DataLoader | None = None
+
+    def score(self, x: Tensor, y: Tensor, queries: Tensor, labels: Tensor) -> dict:
+        """Metrics from bank features (N, C), labels (N,), and the queries' (Q, ...)."""
+        raise NotImplementedError
+
+    def evaluate(self, runner: Runner, dataloader: DataLoader) -> dict[str, float]:
+        if self._loader is None:
+            self._loader = runner.build_dataloader(self.bank, seed=runner.seed)
+        name = type(self).__name__
+        x, y = dataset_features(runner.model, self._loader, self.pool)
+        queries, labels = dataset_features(runner.model, dataloader, self.pool)
+        if y is None or labels is None:
+            raise ValueError(
+                f'{name}: the {"bank" if y is None else "evaluated"} images have no '
+                'labels; use a labelled data set (ImageFolder with_label=True) or '
+                'remove the hook'
+            )
+        return self.score(x, y, queries, labels)
+
+
+@HOOKS.register_module()
+class KNNHook(FrozenFeatureHook):
+    """Top-1 of weighted nearest neighbours on frozen features (2104.14294), 0..1."""
+
+    def __init__(
+        self, bank: dict, k: int = 20, temperature: float = 0.07, pool: str = 'avg'
+    ):
+        super().__init__(bank, pool)
+        self.k = k
+        self.temperature = temperature
+
+    def score(self, x: Tensor, y: Tensor, queries: Tensor, labels: Tensor) -> dict:
+        top1 = knn_accuracy(x, y, queries, labels, self.k, self.temperature)
+        return dict(knn_top1=top1)
+
+
+@HOOKS.register_module()
+class LinearProbeHook(FrozenFeatureHook):
+    """Top-1 of logistic regression on frozen features, 0..1; see ``probes``."""
+
+    def score(self, x: Tensor, y: Tensor, queries: Tensor, labels: Tensor) -> dict:
+        return dict(linear_top1=linear_probe_accuracy(x, y, queries, labels))

@@ -1,0 +1,69 @@
+"""Pictures of held-out reconstructions while training goes on."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from mim_zoo.evaluation.features import unwrap
+from mim_zoo.registry import HOOKS
+from mim_zoo.visualization import draw_reconstruction
+
+
+@HOOKS.register_module()
+class ReconstructionHook(Hook):
+    """Draws the same held-out images, under their fixed masks, at every evaluation.
+
+    The picture goes to ``work_dir/reconstructions/`` and to the visualizer's backends.
+
+    Args:
+        num_images: taken evenly from the evaluated data set.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, num_images: int = 8):
+        if num_images < 1:
+            raise ValueError(
+                f'ReconstructionHook: got num_images={num_images}, expected >= 1'
+            )
+        self.num_images = num_images
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        self.draw(runner, runner.val_dataloader, metrics or {}, f'epoch_{runner.epoch}')
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        self.draw(runner, runner.test_dataloader, metrics or {}, 'test')
+
+    @master_only
+    def draw(
+        self, runner: Runner, dataloader: DataLoader, metrics: dict, name: str
+    ) -> None:
+        """Write ``reconstructions/NAME.png``."""
+        model = unwrap(runner.model)
+        training = model.training
+        model.eval()
+        data = model.data_preprocessor(
+            fixed_batch(dataloader, self.num_images), training=False
+        )
+        share = metrics.get('explained_share')
+        note = '' if share is None else f'held-out explained share {share:.3f}'
+        picture = draw_reconstruction(model, data['inputs'], data['mask'], note)
+        model.train(training)
+        path = Path(runner.work_dir) / 'reconstructions' / f'{name}.png'
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(path)
+        runner.visualizer.add_image('reconstruction', picture, step=runner.iter)
+
+
+def fixed_batch(dataloader: DataLoader, num_images: int) -> dict:
+    """A batch spread evenly over the loader's data set, unreadable files left out."""
+    dataset: Any = dataloader.dataset
+    count = min(num_images, len(dataset))
+    picks = torch.linspace(0, len(dataset) - 1, count).long().tolist()
+    return dataloader.collate_fn([dataset[i] for i in picks])

@@ -1,0 +1,41 @@
+"""Features of a whole data set, on all processes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+
+def unwrap(model: nn.Module) -> Any:
+    """The model inside a DDP or other wrapper."""
+    return model.module if is_model_wrapper(model) else model
+
+
+@torch.no_grad()
+def dataset_features(
+    model: Any, dataloader: Iterable[dict], pool: str = 'avg'
+) -> tuple[Tensor, Tensor | None]:
+    """Features (N, C) of whole images and labels (N,), on the CPU, from all ranks.
+
+    ``model`` is a ``MIM`` or ``Classifier``. Labels are None when there are none.
+    """
+    model = unwrap(model)
+    training = model.training
+    model.eval()
+    features, labels = [], []
+    for batch in dataloader:
+        data = model.data_preprocessor(
+            {k: v for k, v in batch.items() if k != 'mask'}, training=False
+        )
+        features.append(model.extract_feat(data['inputs'], pool).float().cpu())
+        if 'gt_label' in data['data_samples']:
+            labels.append(data['data_samples']['gt_label'].cpu())
+    model.train(training)
+    if not features:
+        raise ValueError('features: got an empty data set, expected at least one image')
+    x = torch.cat(all_gather_object(torch.cat(features)))
+    y = torch.cat(all_gather_object(torch.cat(labels))) if labels else None
+    return x, y

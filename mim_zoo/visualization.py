@@ -1,0 +1,98 @@
+"""Pictures of what a model reconstructs.
+
+Legend: B images, V views, L patches, D target size.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from mim_zoo.models.mim import MIM
+from mim_zoo.models.targets import patchify, unpatchify
+
+COLUMNS = ('original', 'masked', 'prediction', 'pasted')
+GREY = 128
+
+
+@torch.no_grad()
+def reconstruction_columns(
+    model: MIM, images: Tensor, mask: Tensor
+) -> tuple[dict[str, Tensor], str]:
+    """Original, masked, prediction and pasted, each (V, C_in, H, W) in file units.
+
+    images (B, C_in, H, W) are normalised, mask (B | 1, L) is True where hidden. The
+    caption says what was used beside the prediction of the last decoder.
+    """
+    predictions, plan, target = model.reconstruct(images, mask)
+    stride, size = target.stride, images.shape[-2:]
+    views = unpatchify(plan.align(patchify(images, stride)), stride, size)
+    drawn = target.invert(predictions[-1], views)
+    hidden = plan.mask[..., None].expand(-1, -1, stride**2 * target.in_channels)
+    hidden = unpatchify(hidden, stride, size)
+    show = model.data_preprocessor.denormalize
+    original, drawn = show(views), show(drawn)
+    return {
+        'original': original,
+        'masked': torch.where(hidden, torch.full_like(original, torch.nan), original),
+        'prediction': drawn,
+        'pasted': torch.where(hidden, drawn, original),
+    }, target.caption
+
+
+def to_pixels(image: Tensor, low: Tensor, high: Tensor) -> np.ndarray:
+    """(C_in, H, W) between low and high to RGB uint8 (H, W, 3); NaN becomes grey.
+
+    One channel is drawn grey; of more than three the first three are drawn.
+    """
+    image = image[:3] if image.shape[0] >= 3 else image[:1].expand(3, -1, -1)
+    scaled = ((image - low) / (high - low).clamp(min=1e-6) * 255).clamp(0, 255)
+    scaled = torch.where(scaled.isnan(), torch.full_like(scaled, GREY), scaled)
+    return scaled.round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def _value_range(original: Tensor) -> tuple[Tensor, Tensor]:
+    """8-bit RGB and grey images are shown as they are, others stretched."""
+    low, high = original.min(), original.max()
+    if original.shape[0] in (1, 3) and low > -1 and high < 256:
+        return original.new_tensor(0.0), original.new_tensor(255.0)
+    return low, high
+
+
+def draw_reconstruction(
+    model: MIM, images: Tensor, mask: Tensor, note: str = '', side: int = 128
+) -> np.ndarray:
+    """A picture (H, W, 3) uint8: a row per view, four columns, and a caption.
+
+    Small images are enlarged by a whole factor to at least ``side`` pixels.
+    """
+    columns, caption = reconstruction_columns(model, images, mask)
+    factor = max(1, -(-side // max(images.shape[-2:])))
+    rows = []
+    for i, original in enumerate(columns['original']):
+        low, high = _value_range(original)
+        tiles = [to_pixels(columns[name][i], low, high) for name in COLUMNS]
+        tiles = [np.kron(t, np.ones((factor, factor, 1), np.uint8)) for t in tiles]
+        rows.append(_join([np.pad(t, ((2, 2), (2, 2), (0, 0))) for t in tiles], axis=1))
+    text = f'{caption}; {note}' if note else caption
+    return _annotate(_join(rows, axis=0), COLUMNS, text)
+
+
+def _join(parts: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    return np.concatenate(list(parts), axis=axis)
+
+
+def _annotate(grid: np.ndarray, titles: Sequence[str], caption: str) -> np.ndarray:
+    """Titles above the columns, the caption below the grid."""
+    bar, font = 22, ImageFont.load_default(13)
+    height, width = grid.shape[:2]
+    canvas = Image.new('RGB', (width, height + 2 * bar), 'white')
+    canvas.paste(Image.fromarray(grid), (0, bar))
+    draw = ImageDraw.Draw(canvas)
+    for i, title in enumerate(titles):
+        centre = (i + 0.5) * width / len(titles)
+        draw.text((centre, bar / 2), title, fill='black', font=font, anchor='mm')
+    draw.text((4, height + 1.5 * bar), caption, fill='black', font=font, anchor='lm')
+    return np.asarray(canvas)
