@@ -112,7 +112,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the umask says; safetensors is stricter
         yield temporary
+        temporary.chmod(mode)
         with temporary.open('rb+') as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -125,7 +128,8 @@ class LoadReport:
     """How a module took a state dict; names are the module's, after the prefix.
 
     ``share`` is the loaded part of the module's own elements (parameters and saved
-    buffers), ``mismatched`` says for each name the shapes of the file and the module.
+    buffers, counters and indices left out), ``mismatched`` says for each name the
+    shapes of the file and the module.
     """
 
     share: float
@@ -195,9 +199,7 @@ def _hint(content: Mapping[str, Any]) -> str:
     if form in (None, 'ours'):
         return ''
     label = {'timm': 'timm or official MAE', 'mae': 'official MAE'}.get(form, form)
-    return (
-        f' Its names are those of {label}: convert it by tools/convert_checkpoint.py.'
-    )
+    return f' Its names are those of {label}: run tools/convert_checkpoint.py on it.'
 
 
 @torch.no_grad()
@@ -221,8 +223,9 @@ def _load(module: nn.Module, state: StateDict) -> LoadReport:
     }
     if others := [e for e in errors if not e.startswith('size mismatch')]:
         raise ValueError('Could not load: ' + '; '.join(others))
-    loaded = sum(v.numel() for k, v in own.items() if k in state and k not in wrong)
-    total = sum(v.numel() for v in own.values())
+    sizes = {k: v.numel() for k, v in own.items() if v.is_floating_point()}
+    loaded = sum(n for k, n in sizes.items() if k in state and k not in wrong)
+    total = sum(sizes.values())
     share = loaded / total if total else 1.0
     return LoadReport(share, missing, list(dict.fromkeys(unexpected)), wrong)
 

@@ -41,6 +41,9 @@ def test_saved_weights_come_back_bit_for_bit(tmp_path, suffix):
     assert back.keys() == state.keys()
     assert all(torch.equal(back[k], state[k]) for k in state)
     assert [p.name for p in tmp_path.iterdir()] == [f'w{suffix}']
+    (tmp_path / 'plain').touch()
+    modes = {p.stat().st_mode for p in tmp_path.iterdir()}
+    assert len(modes) == 1  # readable by whom the umask says
 
 
 def test_a_failed_save_leaves_the_file_as_it_was(tmp_path):
@@ -139,7 +142,7 @@ def test_report_counts_elements_and_names():
     del state['2.bias']
     state['extra'] = torch.zeros(1)
     report = load_weights(module, state, min_share=0.5)
-    total = sum(v.numel() for v in module.state_dict().values())
+    total = 32 + 8 + 4 * 8 + 16 + 2
     assert report.share == pytest.approx((total - 16 - 2) / total)
     assert report.missing == ['2.bias']
     assert report.unexpected == ['extra']
@@ -180,3 +183,19 @@ def test_the_given_state_dict_is_left_alone():
     state = {'table': torch.ones(2, 2)}
     load_weights(Resampled(6), state)
     assert state['table'].shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ('name', 'label'),
+    [
+        ('blocks.0.norm1.weight', 'timm or official MAE'),
+        ('decoder_blocks.0.norm1.weight', 'official MAE'),
+        ('backbone.layers.0.ln1.weight', 'mmpretrain'),
+    ],
+)
+def test_foreign_names_are_told_where_to_go(name, label):
+    hint = rf'names are those of {label}: run tools/convert_checkpoint\.py'
+    with pytest.raises(ValueError, match=hint):
+        load_weights(small(), {name: torch.ones(1)})
+    with pytest.raises(ValueError, match=hint):
+        load_weights(small(), {name: torch.ones(1)}, prefix='encoder')
