@@ -66,6 +66,12 @@ class LevelFusion(nn.Module):
             sorted(resolve_index(i, depth, 'LevelFusion.outputs') for i in output)
             for output in outputs
         ]
+        for given, output in zip(outputs, self.outputs):
+            if len(set(output)) < len(output):
+                raise ValueError(
+                    f'LevelFusion: got outputs with {given}, which names a block more '
+                    f'than once (of {depth} blocks, {depth - 1} is -1); name it once'
+                )
         self.last = depth - 1
         self.taps = sorted({i for output in self.outputs for i in output})
         self.out_channels = [levels[output[-1]][0] for output in self.outputs]
