@@ -4,12 +4,24 @@ Legend: B images, V views, L patches, D target size.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dataset import Compose
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from mim_zoo.datasets import (
+    CenterCrop,
+    ImageFolder,
+    LoadImage,
+    PackInputs,
+    Resize,
+    collate_readable,
+)
+from mim_zoo.models.encoder import Encoder
 from mim_zoo.models.mim import MIM
 from mim_zoo.models.targets import patchify, unpatchify
 
@@ -78,6 +90,40 @@ def draw_reconstruction(
         rows.append(_join([np.pad(t, ((2, 2), (2, 2), (0, 0))) for t in tiles], axis=1))
     text = f'{caption}; {note}' if note else caption
     return _annotate(_join(rows, axis=0), COLUMNS, text)
+
+
+def load_pictures(
+    paths: Sequence[str | Path], encoder: Encoder, limit: int
+) -> dict[str, Any]:
+    """A batch from image files and folders, cut to the size the encoder is built for.
+
+    ValueError when a path is missing or a folder holds no image.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise ValueError(f'{path}: no such image file or folder')
+        files += _pictures_below(path) if path.is_dir() else [path]
+    channels = {1: 'grey', 3: 'RGB'}.get(encoder.in_channels, 'unchanged')
+    pipeline = Compose(
+        [
+            LoadImage(channels=channels),
+            Resize(min(encoder.img_size)),
+            CenterCrop(encoder.img_size),
+            PackInputs(),
+        ]
+    )
+    return collate_readable(
+        [
+            pipeline(dict(img_path=str(path), sample_idx=i))
+            for i, path in enumerate(files[:limit])
+        ]
+    )
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    found = ImageFolder(str(folder))
+    return [Path(found.get_data_info(i)['img_path']) for i in range(len(found))]
 
 
 def _join(parts: Sequence[np.ndarray], axis: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from .bundled import Digits, SamplePhotos
 from .collate import collate_readable
 from .image_folder import ImageFolder
 from .image_io import UnreadableImageError, read_image
+from .masking import BlockMasking, RandomMasking
 from .sampler import Draw, EpochSampler, seeded
 from .transforms import (
     CenterCrop,
@@ -17,6 +18,7 @@ from .transforms import (
 )
 
 __all__ = [
+    'BlockMasking',
     'CenterCrop',
     'Digits',
     'Draw',
@@ -27,6 +29,7 @@ __all__ = [
     'PackInputs',
     'RandAugment',
     'RandomFlip',
+    'RandomMasking',
     'RandomResizedCrop',
     'Resize',
     'SamplePhotos',
