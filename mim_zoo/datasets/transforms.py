@@ -31,9 +31,10 @@ def to_array(img: torch.Tensor) -> np.ndarray:
 def resize(img: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
     """Resize (H, W, C) to ``size`` with antialiasing.
 
-    uint8 stays within one grey level of Pillow's result (bicubic and bilinear, tested).
-    float32 stays within each channel's own range: bicubic overshoot, which uint8 loses
-    by saturation, would make impossible values such as negative counts.
+    On photographs in uint8 this is Pillow's result to one grey level, save a few levels
+    at one saturated pixel in 10,000 (tested), in a fraction of the time. float32 stays
+    within each channel's own range: bicubic overshoot, which uint8 loses by
+    saturation, would make impossible values such as negative counts.
     """
     if img.shape[:2] == tuple(size):
         return img
