@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,12 @@ def run(*command: object, ok: bool = True, **env: str) -> str:
     return done.stdout + done.stderr
 
 
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
+
+
 def python(name: str, *arguments: object, ok: bool = True) -> str:
     return run(sys.executable, ROOT / 'tools' / f'{name}.py', *arguments, ok=ok)
 
@@ -144,12 +151,13 @@ def test_train_resume_and_test(config, tmp_path) -> None:
 def test_two_processes_train_as_one(config, tmp_path) -> None:
     options = ['--cfg-options', 'train_dataloader.batch_size=8']
     python('train', config, '--work-dir', 'one', *options)
-    run(ROOT / 'tools' / 'dist_train.sh', config, 2, '--work-dir', 'two', PORT='29517')
+    train = ROOT / 'tools' / 'dist_train.sh'
+    run(train, config, 2, '--work-dir', 'two', PORT=free_port())
     one, two = (tmp_path / name / 'epoch_2.pth' for name in ('one', 'two'))
     torch.testing.assert_close(weights(one), weights(two), rtol=1e-5, atol=1e-7)
 
     test = ROOT / 'tools' / 'dist_test.sh'
-    text = run(test, config, two, 2, '--out', 'two.json', PORT='29518')
+    text = run(test, config, two, 2, '--out', 'two.json', PORT=free_port())
     assert json.loads((tmp_path / 'two.json').read_text())['images'] == 16
     assert len(re.findall(r'images\s+16', text)) >= 1
 

@@ -86,6 +86,7 @@ class ProgressHook(Hook):
             self._bar.add_task(
                 '', total=runner.max_iters, completed=runner.iter, status='starting'
             )
+            self._bar.refresh()
 
     def after_train_iter(
         self,
