@@ -1,10 +1,6 @@
 """Training that is killed and resumed equals training that is not, bit for bit."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,25 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from toy_run import build, draws, state_of, toy_cfg, train
+from toy_run import build, draws, start, state_of, toy_cfg, train
 
 from mim_zoo.engine import ZooRunner
 from mim_zoo.engine.hooks.seed import SeedHook, mixed_seed
-
-SCRIPT = Path(__file__).with_name('toy_run.py')
-ROOT = SCRIPT.parents[2]
-
-
-def start(work_dir, prefix=(), **given):
-    """Run the toy in a process of its own."""
-    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
-    return subprocess.run(
-        [sys.executable, *prefix, str(SCRIPT), str(work_dir), json.dumps(given)],
-        env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def assert_equal(a, b, where=''):

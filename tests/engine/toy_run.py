@@ -8,6 +8,7 @@ As a script it is one process of a run (to be killed, or started by torchrun)::
 import json
 import os
 import signal
+import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -24,8 +25,10 @@ from torch import nn
 import mim_zoo.datasets
 import mim_zoo.engine  # noqa: F401
 from mim_zoo.datasets.sampler import seeded
+from mim_zoo.engine.resuming import bare
 from mim_zoo.registry import DATASETS, HOOKS, MODELS, RUNNERS
 
+ROOT = Path(__file__).parents[2]
 SAMPLES = 24
 
 
@@ -180,9 +183,25 @@ def state_of(runner):
     }
 
 
+def start(work_dir, prefix=(), **given):
+    """Run in a process of its own; ``prefix`` goes between python and this script."""
+    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    return subprocess.run(
+        [sys.executable, *prefix, __file__, str(work_dir), json.dumps(given)],
+        env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def checkpoints(folder):
+    return sorted(p.name for p in Path(folder).glob('*.pth'))
+
+
 if __name__ == '__main__':
     torch.set_num_threads(1)
     folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
     done = train(folder, **options)
     if done.rank == 0:
-        torch.save(done.model.state_dict(), folder / 'final.bin')
+        torch.save(bare(done.model).state_dict(), folder / 'final.bin')
