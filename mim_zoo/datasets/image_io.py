@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 IMAGE_EXTENSIONS = (
     *('.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.npy'),
@@ -52,6 +52,8 @@ def read_image(path: str | Path, channels: str = 'RGB') -> np.ndarray:
                 f'{path}: this TIFF compression needs one more package: {error}. '
                 'Fix: pip install imagecodecs'
             ) from error
+        if isinstance(error, UnidentifiedImageError):
+            error = OSError('no image of a known kind')
         raise UnreadableImageError(
             f'{path}: {type(error).__name__}: {error}'
         ) from error

@@ -85,9 +85,9 @@ def test_testing_leaves_them_out(root, workers):
     assert list(loader(dataset, workers, batch_size=1))[3] == {}
 
 
-@pytest.mark.parametrize('workers', [0, 2])
-@pytest.mark.parametrize('test_mode', [False, True])
-def test_too_many_stop_the_run_and_are_listed(root, workers, test_mode):
+# After an error torch waits five seconds per worker, so workers appear only once.
+@pytest.mark.parametrize('test_mode, workers', [(False, 0), (True, 0), (False, 1)])
+def test_too_many_stop_the_run_and_are_listed(root, test_mode, workers):
     dataset = ImageFolder(
         str(root), pipeline=PIPELINE, test_mode=test_mode, max_unreadable=0.1
     )
