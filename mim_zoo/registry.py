@@ -29,3 +29,13 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor', root.OPTIM_WRAPPER_CONSTRUCTORS, 'engine'
 )
 METRICS = _child('metric', root.METRICS, 'evaluation')
+
+# Nothing is registered here yet; without children, MMEngine warns at every look-up.
+PARAM_SCHEDULERS = _child('parameter scheduler', root.PARAM_SCHEDULERS, 'engine')
+MODEL_WRAPPERS = _child('model_wrapper', root.MODEL_WRAPPERS, 'engine')
+STRATEGIES = _child('strategy', root.STRATEGIES, 'engine')
+EVALUATOR = _child('evaluator', root.EVALUATOR, 'evaluation')
+VISUALIZERS = _child('visualizer', root.VISUALIZERS, 'visualization')
+VISBACKENDS = _child('vis_backend', root.VISBACKENDS, 'visualization')
+LOG_PROCESSORS = _child('log_processor', root.LOG_PROCESSORS, 'engine')
+WEIGHT_INITIALIZERS = _child('weight initializer', root.WEIGHT_INITIALIZERS, 'models')
