@@ -20,7 +20,6 @@ model = dict(
     ),
 )
 
-max_epochs = 30
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05),
@@ -28,15 +27,10 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(
-        type='LinearLR', start_factor=1e-4, begin=0, end=2, convert_to_iter_based=True
+        type='LinearLR', start_factor=1e-3, begin=0, end=2, convert_to_iter_based=True
     ),
-    dict(
-        type='CosineAnnealingLR',
-        eta_min=0,
-        begin=2,
-        end=max_epochs,
-        convert_to_iter_based=True,
-    ),
+    dict(type='CosineAnnealingLR', eta_min=0.0, begin=2, convert_to_iter_based=True),
 ]
-train_cfg = dict(type='EpochTrainLoop', max_epochs=max_epochs, val_interval=10)
+train_cfg = dict(type='EpochTrainLoop', max_epochs=30, val_interval=10)
 auto_scale_lr = dict(base_batch_size=128)
+default_hooks = dict(checkpoint=dict(interval=10))

@@ -3,6 +3,7 @@
 from .base import ImageDataset, TooManyUnreadableError
 from .bundled import Digits, SamplePhotos
 from .collate import collate_readable
+from .held_out import HeldOutSplit
 from .image_folder import ImageFolder
 from .image_io import UnreadableImageError, read_image
 from .masking import BlockMasking, RandomMasking
@@ -23,6 +24,7 @@ __all__ = [
     'Digits',
     'Draw',
     'EpochSampler',
+    'HeldOutSplit',
     'ImageDataset',
     'ImageFolder',
     'LoadImage',
