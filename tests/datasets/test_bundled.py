@@ -73,11 +73,11 @@ def test_digits():
     train, val = Digits('train', pipeline=PIPELINE), Digits('val', pipeline=PIPELINE)
     assert (len(train), len(val)) == (1442, 355)
     places = [
-        {dataset[i]['img_path'] for i in range(len(dataset))}
+        {dataset.get_data_info(i)['img_path'] for i in range(len(dataset))}
         for dataset in (train, val)
     ]
     assert not places[0] & places[1] and len(places[0] | places[1]) == 1797
-    counts = np.bincount([val[i]['gt_label'] for i in range(len(val))])
+    counts = np.bincount([val.get_data_info(i)['gt_label'] for i in range(len(val))])
     assert len(counts) == 10 and counts.min() >= 34 and counts.max() <= 36
     images = torch.stack([train[i]['inputs'] for i in range(200)])
     assert images.shape == (200, 3, 8, 8) and images.dtype == torch.uint8
