@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mim_zoo.registry import MODELS
 
-from .encoder import pool_features
+from .encoder import check_pool, pool_features
 
 
 @MODELS.register_module()
@@ -48,7 +48,10 @@ class Classifier(BaseModel):
                 f"head_norm: got {head_norm!r}, expected 'layer', 'batch' or None"
             )
         own_norm = dict(final_norm=False) if head_norm == 'layer' else {}
+        if num_classes < 1:
+            raise ValueError(f'num_classes: got {num_classes}, expected at least 1')
         encoder = MODELS.build(backbone, default_args=own_norm)
+        check_pool(pool, encoder.num_prefix_tokens)
         preprocessor = MODELS.build(
             data_preprocessor or dict(type='MIMDataPreprocessor'),
             default_args=dict(stride=encoder.stride, in_channels=encoder.in_channels),
@@ -67,10 +70,8 @@ class Classifier(BaseModel):
         self.head = nn.Linear(encoder.embed_dim, num_classes)
         nn.init.trunc_normal_(self.head.weight, std=head_init_std)
         nn.init.zeros_(self.head.bias)
-        self.augment: nn.Module | None = None
-        if augment:
-            facts = dict(num_classes=num_classes)
-            self.augment = MODELS.build(augment, default_args=facts)
+        facts = dict(num_classes=num_classes)
+        self.augment = MODELS.build(augment, default_args=facts) if augment else None
         if freeze_backbone:
             self.backbone.requires_grad_(False)
             self.backbone.eval()
@@ -181,9 +182,10 @@ class BatchAugment(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C_in, H, W), (B,) to augmented images and soft labels (B, classes)."""
+        images = images.clone()  # timm's work in place
         if self.erase is not None:
             self.erase.device = images.device
-            images = self.erase(images.clone())
+            images = self.erase(images)
         if self.mixup is not None:
             if len(images) % 2:
                 raise ValueError(

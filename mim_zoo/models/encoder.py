@@ -115,12 +115,15 @@ def pool_features(encoder: Encoder, images: Tensor, pool: str = 'avg') -> Tensor
     return pool_tokens(x, encoder.num_prefix_tokens, pool)
 
 
+def check_pool(pool: str, prefix_tokens: int) -> None:
+    """ValueError unless there is such a pooling, and a class token if it takes it."""
+    if pool not in ('avg', 'cls'):
+        raise ValueError(f"pool: got {pool!r}, expected 'avg' or 'cls'")
+    if pool == 'cls' and not prefix_tokens:
+        raise ValueError("pool='cls': the encoder has no class token; use pool='avg'")
+
+
 def pool_tokens(x: Tensor, prefix_tokens: int, pool: str) -> Tensor:
     """Tokens (B, P + L, C) to (B, C): mean of the patches, or the class token."""
-    if pool == 'avg':
-        return x[:, prefix_tokens:].mean(dim=1)
-    if pool != 'cls':
-        raise ValueError(f"pool: got {pool!r}, expected 'avg' or 'cls'")
-    if not prefix_tokens:
-        raise ValueError("pool='cls': the encoder has no class token; use pool='avg'")
-    return x[:, 0]
+    check_pool(pool, prefix_tokens)
+    return x[:, prefix_tokens:].mean(dim=1) if pool == 'avg' else x[:, 0]
