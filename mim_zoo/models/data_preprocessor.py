@@ -3,7 +3,7 @@
 Legend: B images, L patches on the prediction grid.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,6 @@ from torch import Tensor
 
 from mim_zoo.datasets.masking import MaskingTransform
 from mim_zoo.registry import MODELS, TRANSFORMS
-
-from .corruption import hidden_count
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -73,14 +71,14 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Returns dict(inputs fp32, mask, num_hidden, data_samples = all the rest)."""
         # read on the host, where it costs no device sync
-        given = data.get('mask')
-        num_hidden = self._given_count(given, training)
+        num_hidden = self._given_count(data.get('mask'), training)
+        index = data.get('sample_idx')
         data = self.cast_data(data)
         samples = {k: v for k, v in data.items() if k not in ('inputs', 'mask')}
         inputs = self.normalize(data['inputs'])
         mask = data.get('mask')
         if mask is None and self.masking is not None:
-            mask, num_hidden = self._draw(inputs, samples, training)
+            mask, num_hidden = self._draw(inputs, index, training)
         if mask is None:
             return dict(inputs=inputs, data_samples=samples)
         return dict(
@@ -117,10 +115,16 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
                 f'[{self.masking}], expected one of them; remove the other'
             )
         counts = given.sum(dim=1)
-        return hidden_count(given) if bool((counts == counts[0]).all()) else None
+        low, high = int(counts.min()), int(counts.max())
+        if low == 0:
+            raise ValueError(
+                f'mask: image {int(counts.argmin())} of the batch hides no patch, '
+                'expected at least one (True = hidden)'
+            )
+        return low if low == high else None
 
     def _draw(
-        self, inputs: Tensor, samples: dict, training: bool
+        self, inputs: Tensor, index: Iterable | None, training: bool
     ) -> tuple[Tensor, int]:
         assert self.masking is not None
         stride = self.stride or self.masking.stride
@@ -131,12 +135,12 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
             mask = self.masking.sample(len(inputs), (h, w), inputs.device)
         else:
             generator = torch.Generator()
-            index = samples.get('sample_idx', range(len(inputs)))
+            indices = range(len(inputs)) if index is None else index
             masks = [
                 self.masking.sample(
                     1, (h, w), generator=generator.manual_seed(self.eval_seed + int(i))
                 )
-                for i in index
+                for i in indices
             ]
             mask = torch.cat(masks).to(inputs.device)
         return mask, self.masking.num_hidden(h * w)
