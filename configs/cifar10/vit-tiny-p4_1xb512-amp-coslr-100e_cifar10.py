@@ -1,0 +1,57 @@
+# Fine-tuning ViT-tiny, pre-trained by MAE, on CIFAR-10, 100 epochs
+#   python tools/train.py configs/cifar10/vit-tiny-p4_1xb512-amp-coslr-100e_cifar10.py \
+#       --cfg-options data_root=/path/to/cifar10
+# Starts from the last checkpoint of mae_vit-tiny-p4_1xb512-amp-coslr-400e_cifar10;
+# another one: model.backbone.init_cfg.checkpoint=FILE
+# Hardware: one GPU. Expected: no number yet.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/cifar10_labelled.py',
+]
+
+model = dict(
+    type='Classifier',
+    backbone=dict(
+        type='MIMViT',
+        arch='tiny',
+        img_size=32,
+        patch_size=4,
+        drop_path_rate=0.1,
+        learned_pos=True,
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='work_dirs/mae_vit-tiny-p4_1xb512-amp-coslr-400e_cifar10/epoch_400.pth',
+            prefix='backbone.',
+        ),
+    ),
+    num_classes=10,
+    pool='avg',
+    head_norm='layer',
+    label_smoothing=0.1,
+    data_preprocessor=dict(type='MIMDataPreprocessor'),
+)
+
+train_dataloader = dict(batch_size=512, num_workers=12)
+optim_wrapper = dict(
+    type='AmpOptimWrapper',
+    dtype='bfloat16',
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor='LayerDecayConstructor',
+    paramwise_cfg=dict(
+        layer_decay_rate=0.75, no_decay_names=('pos_embed', 'cls_token')
+    ),
+)
+param_scheduler = [
+    dict(
+        type='LinearLR', start_factor=1e-3, begin=0, end=5, convert_to_iter_based=True
+    ),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min_ratio=1e-3,
+        begin=5,
+        convert_to_iter_based=True,
+    ),
+]
+train_cfg = dict(type='EpochTrainLoop', max_epochs=100, val_interval=10)
+auto_scale_lr = dict(base_batch_size=512)
+default_hooks = dict(checkpoint=dict(interval=10, save_best='accuracy/top1'))

@@ -1,0 +1,28 @@
+# MAE, ViT-L/16, 800 epochs on ImageNet
+#   tools/dist_train.sh configs/mae/mae_vit-large-p16_8xb512-amp-coslr-800e_in1k.py 8
+# Hardware: 8 GPUs of 80 GB; hours: 42 h on 64 V100 (official repository).
+# Expected top-1: 85.4 fine-tuned (paper).
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/imagenet_pretrain.py',
+    '../_base_/schedules/imagenet_mae.py',
+]
+
+model = dict(
+    type='MAE',
+    backbone=dict(type='MIMViT', arch='large', img_size=224),
+    corruption=dict(type='DropPatches'),
+    neck=dict(type='LevelFusion', outputs=[[-1]]),
+    head=dict(
+        type='MIMHead',
+        target=dict(type='PixelTarget', normalize=True),
+        decoder=dict(type='TransformerDecoder', embed_dim=512, depth=8, num_heads=16),
+        loss=dict(type='MaskedMSE'),
+    ),
+    data_preprocessor=dict(
+        type='MIMDataPreprocessor',
+        batch_transforms=[dict(type='RandomMasking', ratio=0.75)],
+    ),
+)
+
+default_hooks = dict(checkpoint=dict(interval=20))

@@ -1,0 +1,86 @@
+"""Any config of the project, shrunk to run in a second."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from mim_zoo.registry import MODELS
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+ALL = sorted(p for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
+IMAGE, PATCH = 16, 4
+ARCH = dict(embed_dim=16, depth=2, num_heads=2)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(CONFIGS).with_suffix(''))
+
+
+def dicts(node: Any) -> Iterator[dict]:
+    """Every dict at or below a node."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for child in node:
+            yield from dicts(child)
+
+
+def make_data(root: Path) -> Path:
+    """A folder as ImageNet's and CIFAR-10's: 8 noisy images in 2 classes a split."""
+    rng = np.random.default_rng(0)
+    for split in ('train', 'val', 'test'):
+        for i in range(8):
+            folder = root / split / f'class{i % 2}'
+            folder.mkdir(parents=True, exist_ok=True)
+            noise = rng.integers(0, 255, (24, 28, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(folder / f'{i}.png')
+    (root / 'meta').mkdir()
+    listed = [f'class{i % 2}/{i}.png' for i in range(8)]
+    for percent in (1, 10):
+        (root / 'meta' / f'train_{percent}percent.txt').write_text('\n'.join(listed))
+    return root
+
+
+def pretrained(path: Path) -> Path:
+    """A file like those that pre-training leaves."""
+    backbone = dict(type='MIMViT', arch=ARCH, img_size=IMAGE, patch_size=PATCH)
+    weights = MODELS.build(backbone).state_dict()
+    torch.save({'state_dict': {f'backbone.{k}': v for k, v in weights.items()}}, path)
+    return path
+
+
+def tiny(cfg: Config, data_root: Path, checkpoint: Path, work_dir: Path) -> Config:
+    """Shrink a config in place: small model, images and data, its schedule kept."""
+    for node in dicts(cfg._cfg_dict):
+        kind = node.get('type')
+        if kind == 'MIMViT':
+            node.update(arch=ARCH, img_size=IMAGE, patch_size=PATCH)
+            if node.get('init_cfg'):
+                node['init_cfg']['checkpoint'] = str(checkpoint)
+        elif kind == 'TransformerDecoder':
+            node.update(embed_dim=16, depth=1, num_heads=2)
+        elif kind in ('RandomResizedCrop', 'CenterCrop', 'Resize'):
+            node['size'] = (IMAGE, IMAGE)
+        elif kind == 'SamplePhotos':
+            node.update(pictures=['rocket', 'coffee'], indices=8)
+        elif kind == 'Digits':
+            node['indices'] = 8
+        elif kind == 'HeldOutSplit':
+            node['share'] = 0.4
+        elif node.get('by_epoch') is False:
+            node.update({key: 1 for key in ('begin', 'end') if node.get(key)})
+        if 'batch_size' in node:
+            node.update(batch_size=4, num_workers=0)
+            node.update(persistent_workers=False, pin_memory=False)
+    if 'data_root' in cfg:
+        cfg.data_root = str(data_root)
+    cfg.train_cfg.val_interval = 1
+    cfg.work_dir = str(work_dir)
+    cfg.experiment_name = work_dir.name
+    return cfg
