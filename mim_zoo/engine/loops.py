@@ -27,10 +27,17 @@ def layout_of(loader: DataLoader) -> dict[str, int | None]:
     """What a position inside an epoch is measured in: batches and samples."""
     size = batch_size_of(loader)
     return {
-        'batches': len(loader),
+        'batches': _length(loader),
         'global_batch': None if size is None else size * get_world_size(),
-        'samples': len(loader.dataset),  # type: ignore[arg-type]
+        'samples': _length(loader.dataset),
     }
+
+
+def _length(data: Any) -> int | None:
+    try:
+        return len(data)
+    except TypeError:  # a stream
+        return None
 
 
 def relocate(

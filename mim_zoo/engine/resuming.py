@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 
 from mim_zoo.registry import HOOKS
@@ -161,6 +161,11 @@ def restore_gradients(runner: Runner, gradients: Mapping[str, Tensor]) -> None:
     for name, parameter in bare(runner.model).named_parameters():
         if name in gradients:
             parameter.grad = gradients[name].to(parameter, copy=True)
+    if gradients:
+        runner.logger.info(
+            'The gradients accumulated since the last update are restored: MMEngine '
+            'will warn that they are lost, which does not apply.'
+        )
 
 
 def restore_progress(runner: Runner, checkpoint: dict) -> bool:
@@ -170,8 +175,8 @@ def restore_progress(runner: Runner, checkpoint: dict) -> bool:
     now = layout_of(loop.dataloader)
     was = checkpoint.get('resume', {}).get('layout', now)
     loop._epoch, loop._iter = epoch, iteration
-    if was == now:
-        return True
+    if was == now or not isinstance(loop, EpochBasedTrainLoop):
+        return was == now
     loop._iter = relocate(epoch, iteration, was, now)
     runner.logger.warning(
         f'The training data was {was} and is now {now}: iteration {iteration} of the '

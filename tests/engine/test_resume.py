@@ -51,6 +51,10 @@ CASES = {
     'with workers': dict(at=5, workers=2),
     'without a seed': dict(at=5, seed=None),
     'several groups': dict(at=5, groups=True),
+    'milestones': dict(
+        at=5, param_scheduler=[dict(type='MultiStepLR', milestones=[1], by_epoch=True)]
+    ),
+    'momentum': dict(at=5, optimizer='SGD'),
 }
 
 
@@ -101,6 +105,20 @@ def test_sampler_that_cannot_start_inside_an_epoch(tmp_path):
         interrupted(tmp_path, 5, sampler='DefaultSampler')
     done = interrupted(tmp_path / 'b', 9, sampler='DefaultSampler', interval=6)
     assert done.iter == 12
+
+
+def test_loop_by_iteration_resumes_as_in_mmengine(tmp_path):
+    given = dict(
+        sampler='InfiniteSampler',
+        interval=6,
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=12),
+        param_scheduler=[dict(type='StepLR', step_size=4, by_epoch=False)],
+    )
+    resumed = interrupted(tmp_path / 'b', 7, batch_size=4, **given)
+    assert draws(resumed) == draws(train(tmp_path / 'a', **given))[6:]
+    with pytest.raises(InterruptedError):
+        train(tmp_path / 'c', at=7, action='raise', **given)
+    assert train(tmp_path / 'c', batch_size=3, resume=True, **given).iter == 12
 
 
 def test_other_batch_size_goes_on_at_the_same_sample(tmp_path):
