@@ -1,16 +1,16 @@
 """Fine-tuning and linear probing."""
 
-import random
+from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mim_zoo.models import BatchAugment, Classifier
+from mim_zoo.models import MIM, BatchAugment, Classifier
 from mim_zoo.registry import MODELS
 
 BACKBONE = dict(
@@ -191,39 +191,48 @@ def test_it_learns() -> None:
     assert losses[-1] < 0.2 * losses[0]
 
 
-# --- augmentation ----------------------------------------------------------------
+# --- pre-trained weights ---------------------------------------------------------
 
 
-@pytest.mark.parametrize('mixup, cutmix', [(0.8, 1.0), (0.8, 0), (0, 1.0), (0, 0)])
-@pytest.mark.parametrize('erase', [0.0, 0.5])
-def test_soft_labels_are_distributions(
-    mixup: float, cutmix: float, erase: float
+@pytest.mark.parametrize('pool, head_norm', [('avg', 'layer'), ('cls', 'batch')])
+def test_a_pretrained_encoder(
+    build_mim: Callable[..., MIM], tmp_path: Path, pool: str, head_norm: str
 ) -> None:
-    random.seed(0)  # what timm draws from
-    np.random.seed(0)
-    augment = BatchAugment(10, mixup=mixup, cutmix=cutmix, erase=erase)
-    x, labels = images(8), torch.arange(8)
-    given = x.clone()
-    y, soft = augment(x, labels)
-    assert torch.equal(x, given)  # the caller's batch is left alone
-    assert y.shape == x.shape
-    assert soft.shape == (8, 10)
-    torch.testing.assert_close(soft.sum(1), torch.ones(8))
-    assert soft.min() == pytest.approx(0.1 / 10)
-    assert (y != x).any() == bool(mixup or cutmix or erase)
-    if not (mixup or cutmix):
-        assert torch.equal(soft.argmax(1), labels)
-        assert soft.max() == pytest.approx(0.9 + 0.1 / 10)
+    mim = build_mim(dict(arch=BACKBONE['arch']))
+    torch.save(dict(state_dict=mim.state_dict()), tmp_path / 'mae.pth')
+    source = dict(
+        type='Pretrained', checkpoint=str(tmp_path / 'mae.pth'), prefix='backbone.'
+    )
+    model = build(
+        dict(init_cfg=source, img_size=48), pool=pool, head_norm=head_norm
+    ).eval()
+    model.init_weights()
+    head = deepcopy(model.head.state_dict())
+    x = images()
+    tokens, pos = mim.backbone.embed(x)
+    expected = mim.backbone.encode(tokens + pos, [1])[1]
+    if head_norm == 'batch':
+        expected = mim.backbone.norm(expected)
+    expected = expected[:, 1:].mean(1) if pool == 'avg' else expected[:, 0]
+    at_home = build(dict(init_cfg=source), pool=pool, head_norm=head_norm).eval()
+    at_home.init_weights()
+    torch.testing.assert_close(at_home.extract_feat(x), expected)
+    # a larger build starts from the same weights, with its positions resampled
+    big = torch.randn(2, 3, 48, 48)
+    torch.testing.assert_close(model.extract_feat(big), at_home.extract_feat(big))
+    assert all(torch.equal(model.head.state_dict()[k], v) for k, v in head.items())
 
 
-def test_mixed_labels_match_the_pixels() -> None:
-    augment = BatchAugment(4, mixup=1.0, cutmix=0, erase=0, label_smoothing=0)
-    x = torch.eye(4)[:, :, None, None].expand(4, 4, 8, 8).clone()  # channel = class
-    y, soft = augment(x, torch.arange(4))
-    torch.testing.assert_close(y.mean((2, 3)), soft)
-    augment = BatchAugment(4, mixup=0, cutmix=1.0, erase=0, label_smoothing=0)
-    y, soft = augment(x.contiguous(), torch.arange(4))
-    torch.testing.assert_close(y.mean((2, 3)), soft)
+def test_a_poor_match_is_refused(build_mim: Callable[..., MIM], tmp_path: Path) -> None:
+    torch.save(build_mim().state_dict(), tmp_path / 'mae.pth')
+    source = dict(type='Pretrained', checkpoint=str(tmp_path / 'mae.pth'))
+    for changes in (dict(arch=dict(embed_dim=48, depth=2, num_heads=2)), {}):
+        cfg = dict(source, prefix='backbone.' if changes else 'encoder.')
+        with pytest.raises(ValueError, match=r'min_share|prefix'):
+            build(dict(init_cfg=cfg, **changes)).init_weights()
+
+
+# --- augmentation ----------------------------------------------------------------
 
 
 def test_augmentation_is_for_training_only() -> None:
