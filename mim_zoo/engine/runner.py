@@ -36,6 +36,11 @@ DEFAULT_HOOKS: dict[str, dict] = {
     'resume_state': {'type': 'mim_zoo.ResumeStateHook'},
     'checkpoint': {'type': 'mim_zoo.SafeCheckpointHook', 'interval': 1},
 }
+# MMEngine takes None for its own default hooks and fails on any other name.
+MMENGINE_HOOKS = {
+    *('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler'),
+    'checkpoint',
+}
 
 
 @RUNNERS.register_module()
@@ -66,10 +71,12 @@ class ZooRunner(Runner):
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Register MMEngine's default hooks and ours; None switches one off."""
         hooks = {**DEFAULT_HOOKS, **(hooks or {})}
-        own = DEFAULT_HOOKS.keys() - {'checkpoint'}  # unknown to MMEngine
-        off = {name for name in own if hooks[name] is None}
         super().register_default_hooks(
-            {name: hook for name, hook in hooks.items() if name not in off}
+            {
+                name: hook
+                for name, hook in hooks.items()
+                if hook is not None or name in MMENGINE_HOOKS
+            }
         )
 
     def scale_lr(

@@ -29,7 +29,7 @@ def cfg(tmp_path, pytestconfig):
             hook.bank.batch_size = 8
     cfg.train_cfg.update(max_epochs=2, val_interval=1)
     cfg.param_scheduler = []
-    cfg.default_hooks.pop('progress')
+    cfg.default_hooks.progress = None
     return cfg
 
 
