@@ -140,7 +140,6 @@ class MIM(BaseModel):
         """
         features, plan = self.complete(inputs, mask, num_hidden)
         records: list[dict] = [dict(losses={}, targets={}) for _ in inputs]
-        predictions, targets = {}, {}
         per_head = [h.predict(features, inputs, plan) for h in self.heads]
         predictions = self._by_head([p for p, _ in per_head])
         targets = self._by_head([dict.fromkeys(p, t) for p, t in per_head])
