@@ -100,12 +100,14 @@ def test_impossible_outputs(outputs: list, message: str) -> None:
 
 
 def test_decoder_parameters_follow_the_corruption() -> None:
+    torch.manual_seed(0)
     facts = dict(in_channels=8, out_channels=5, grid=(2, 3))
     small = dict(embed_dim=16, depth=1, num_heads=2)
     with_token = TransformerDecoder(**facts, **small)
     without = TransformerDecoder(**facts, **small, mask_token=False)
     assert 'mask_token' in with_token.state_dict()
     assert 'mask_token' not in without.state_dict()
+    assert 0.01 < with_token.mask_token.std() < 0.04  # as MAE, N(0, 0.02)
     assert not with_token.pos_embed.requires_grad
     with pytest.raises(ValueError, match=r'MaskPatches.*use TransformerDecoder'):
         LinearDecoder(**facts, mask_token=True)
