@@ -27,6 +27,8 @@ def dataset_features(
     model.eval()
     features, labels = [], []
     for batch in dataloader:
+        if not batch:  # every image of it was unreadable
+            continue
         data = model.data_preprocessor(
             {k: v for k, v in batch.items() if k != 'mask'}, training=False
         )

@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mim_zoo.registry import MODELS
 
-from .encoder import check_pool, pool_features
+from .base import EncoderModel, add_samples
+from .encoder import check_pool
 
 
 @MODELS.register_module()
-class Classifier(BaseModel):
+class Classifier(EncoderModel):
     """Encoder, pooling, optional norm, linear layer.
 
     Args:
@@ -50,24 +50,18 @@ class Classifier(BaseModel):
         own_norm = dict(final_norm=False) if head_norm == 'layer' else {}
         if num_classes < 1:
             raise ValueError(f'num_classes: got {num_classes}, expected at least 1')
-        encoder = MODELS.build(backbone, default_args=own_norm)
-        check_pool(pool, encoder.num_prefix_tokens)
-        preprocessor = MODELS.build(
-            data_preprocessor or dict(type='MIMDataPreprocessor'),
-            default_args=dict(stride=encoder.stride, in_channels=encoder.in_channels),
-        )
-        super().__init__(preprocessor, init_cfg)
-        self.backbone = encoder
-        self.pool = pool
+        super().__init__(backbone, data_preprocessor, init_cfg, pool, **own_norm)
+        check_pool(pool, self.backbone.num_prefix_tokens)
+        channels = self.backbone.embed_dim
         self.frozen = freeze_backbone
         self.label_smoothing = label_smoothing
         self.num_classes = num_classes
         if head_norm == 'layer':
-            self.fc_norm = nn.LayerNorm(encoder.embed_dim, eps=1e-6)
+            self.fc_norm = nn.LayerNorm(channels, eps=1e-6)
         elif head_norm == 'batch':
-            self.bn = nn.BatchNorm1d(encoder.embed_dim, eps=1e-6, affine=False)
+            self.bn = nn.BatchNorm1d(channels, eps=1e-6, affine=False)
         self.head_norm = head_norm
-        self.head = nn.Linear(encoder.embed_dim, num_classes)
+        self.head = nn.Linear(channels, num_classes)
         nn.init.trunc_normal_(self.head.weight, std=head_init_std)
         nn.init.zeros_(self.head.bias)
         facts = dict(num_classes=num_classes)
@@ -100,10 +94,6 @@ class Classifier(BaseModel):
             return self.predict(inputs, data_samples)
         raise ValueError(f'mode: got {mode!r}, expected loss, predict or tensor')
 
-    def extract_feat(self, inputs: Tensor, pool: str | None = None) -> Tensor:
-        """Pooled features (B, C), before the head's norm."""
-        return pool_features(self.backbone, inputs, pool or self.pool)
-
     def classify(self, inputs: Tensor) -> Tensor:
         """Logits (B, classes) of images (B, C_in, H, W)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
@@ -131,10 +121,7 @@ class Classifier(BaseModel):
             dict(pred_score=score)
             for score in self.classify(inputs).float().softmax(-1)
         ]
-        for key, values in (data_samples or {}).items():
-            for record, value in zip(records, values):
-                record[key] = value
-        return records
+        return add_samples(records, data_samples)
 
     def _labels(self, data_samples: dict | None) -> Tensor:
         if not data_samples or 'gt_label' not in data_samples:

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mim_zoo.registry import MODELS
 
+from .base import EncoderModel, add_samples
 from .corruption import Corruption, Plan
-from .encoder import Encoder, pool_features
 from .head import MIMHead
 from .losses import MaskedLoss
 from .necks import LevelFusion
@@ -22,7 +21,7 @@ from .targets import Target
 
 
 @MODELS.register_module()
-class MIM(BaseModel):
+class MIM(EncoderModel):
     """Hide part of each image, encode what is left, complete it, compare.
 
     Facts flow downhill: the encoder is built first and tells the other parts its
@@ -33,7 +32,6 @@ class MIM(BaseModel):
         head: one ``MIMHead`` config or several over the same features.
     """
 
-    backbone: Encoder
     corruption: Corruption
     neck: LevelFusion
 
@@ -46,13 +44,8 @@ class MIM(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ):
-        encoder = MODELS.build(backbone)
-        preprocessor = MODELS.build(
-            data_preprocessor or dict(type='MIMDataPreprocessor'),
-            default_args=dict(stride=encoder.stride, in_channels=encoder.in_channels),
-        )
-        super().__init__(preprocessor, init_cfg)
-        self.backbone = encoder
+        super().__init__(backbone, data_preprocessor, init_cfg)
+        encoder = self.backbone
         self.corruption = MODELS.build(
             corruption, default_args=dict(channels=encoder.levels[0][0])
         )
@@ -152,10 +145,7 @@ class MIM(BaseModel):
                 error = criterion.error(pred[views][hidden].float(), truth)
                 record['losses'][name] = error.mean()
                 record['targets'][name] = truth
-        for i, record in enumerate(records):
-            for key, values in (data_samples or {}).items():
-                record[key] = values[i]
-        return records
+        return add_samples(records, data_samples)
 
     @torch.no_grad()
     def reconstruct(
@@ -175,10 +165,6 @@ class MIM(BaseModel):
                 for head in self.heads
             ]
         )
-
-    def extract_feat(self, inputs: Tensor, pool: str = 'avg') -> Tensor:
-        """Features (B, C) of whole images: mean of patches ('avg') or 'cls'."""
-        return pool_features(self.backbone, inputs, pool)
 
     def _by_head(self, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if len(parts) == 1:

@@ -1,0 +1,60 @@
+"""What every trained model shares: an encoder, and a preprocessor that knows it."""
+
+from typing import Any
+
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from mim_zoo.registry import MODELS
+
+from .encoder import Encoder, pool_features
+
+
+class EncoderModel(BaseModel):
+    """Builds the encoder first and tells the data preprocessor its facts.
+
+    A batch that is ``{}``, of which every image was unreadable, predicts nothing.
+
+    Args:
+        pool: of ``extract_feat``, 'avg' or 'cls'.
+        encoder_facts: defaults for the encoder's arguments.
+    """
+
+    backbone: Encoder
+
+    def __init__(
+        self,
+        backbone: dict,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+        pool: str = 'avg',
+        **encoder_facts: Any,
+    ):
+        encoder = MODELS.build(backbone, default_args=encoder_facts)
+        preprocessor = MODELS.build(
+            data_preprocessor or dict(type='MIMDataPreprocessor'),
+            default_args=dict(stride=encoder.stride, in_channels=encoder.in_channels),
+        )
+        super().__init__(preprocessor, init_cfg)
+        self.backbone = encoder
+        self.pool = pool
+
+    def val_step(self, data: dict) -> list:
+        """One record per image of the batch."""
+        return super().val_step(data) if data else []
+
+    def test_step(self, data: dict) -> list:
+        """One record per image of the batch."""
+        return super().test_step(data) if data else []
+
+    def extract_feat(self, inputs: Tensor, pool: str | None = None) -> Tensor:
+        """Pooled features (B, C) of whole normalised images (B, C_in, H, W)."""
+        return pool_features(self.backbone, inputs, pool or self.pool)
+
+
+def add_samples(records: list[dict], data_samples: dict | None) -> list[dict]:
+    """Records, one per image, with what the batch says of each image added."""
+    for key, values in (data_samples or {}).items():
+        for record, value in zip(records, values):
+            record[key] = value
+    return records
