@@ -7,12 +7,12 @@ from typing import Any
 
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 
+from mim_zoo.models.base import unwrap
 from mim_zoo.registry import HOOKS
 
 from .loops import layout_of, relocate, sampler_of
@@ -42,7 +42,7 @@ class ResumeStateHook(Hook):
         self._gradients = {}
         if all(wrapper.should_update() for wrapper in wrappers_of(runner).values()):
             return
-        for name, parameter in bare(runner.model).named_parameters():
+        for name, parameter in unwrap(runner.model).named_parameters():
             if parameter.grad is not None:
                 mean = parameter.grad.detach().clone()
                 all_reduce(mean, 'mean')
@@ -61,11 +61,6 @@ class ResumeStateHook(Hook):
         self._gradients = {}
 
 
-def bare(model: nn.Module) -> nn.Module:
-    """The model without its distributed wrapper."""
-    return model.module if is_model_wrapper(model) else model  # type: ignore
-
-
 def wrappers_of(runner: Runner) -> dict[str, OptimWrapper]:
     """Optimizer wrappers by name; '' if there is one."""
     wrapper = runner.optim_wrapper
@@ -82,7 +77,7 @@ def optimizer_types(runner: Runner) -> dict[str, str]:
 
 def restore_model(model: nn.Module, state: Mapping[str, Any], path: str) -> None:
     """Load all weights; ValueError if the checkpoint is of another model."""
-    own = bare(model).state_dict()
+    own = unwrap(model).state_dict()
     problems = {
         'missing in it': [k for k in own if k not in state],
         'unknown here': [k for k in state if k not in own],
@@ -98,7 +93,7 @@ def restore_model(model: nn.Module, state: Mapping[str, Any], path: str) -> None
             f'Cannot resume from {path}: it is of another model ({"; ".join(lists)}). '
             f'{_OTHER_RUN}'
         )
-    bare(model).load_state_dict(state)
+    unwrap(model).load_state_dict(state)
 
 
 def restore_optimizer(runner: Runner, checkpoint: dict, path: str) -> None:
@@ -158,7 +153,7 @@ def group_values(runner: Runner) -> list[dict]:
 
 def restore_gradients(runner: Runner, gradients: Mapping[str, Tensor]) -> None:
     """Put back what was accumulated since the last update."""
-    for name, parameter in bare(runner.model).named_parameters():
+    for name, parameter in unwrap(runner.model).named_parameters():
         if name in gradients:
             parameter.grad = gradients[name].to(parameter, copy=True)
     if gradients:

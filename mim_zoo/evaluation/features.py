@@ -5,13 +5,9 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object
-from mmengine.model import is_model_wrapper
-from torch import Tensor, nn
+from torch import Tensor
 
-
-def unwrap(model: nn.Module) -> Any:
-    """The model inside a DDP or other wrapper."""
-    return model.module if is_model_wrapper(model) else model
+from mim_zoo.models.base import unwrap
 
 
 @torch.no_grad()

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from mmengine.model import BaseModel
-from torch import Tensor
+from mmengine.model import BaseModel, is_model_wrapper
+from torch import Tensor, nn
 
 from mim_zoo.registry import MODELS
 
@@ -50,6 +50,11 @@ class EncoderModel(BaseModel):
     def extract_feat(self, inputs: Tensor, pool: str | None = None) -> Tensor:
         """Pooled features (B, C) of whole normalised images (B, C_in, H, W)."""
         return pool_features(self.backbone, inputs, pool or self.pool)
+
+
+def unwrap(model: nn.Module) -> Any:
+    """The model inside a DDP or other wrapper."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def add_samples(records: list[dict], data_samples: dict | None) -> list[dict]:

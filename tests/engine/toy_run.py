@@ -25,7 +25,7 @@ from torch import nn
 import mim_zoo.datasets
 import mim_zoo.engine  # noqa: F401
 from mim_zoo.datasets.sampler import seeded
-from mim_zoo.engine.resuming import bare
+from mim_zoo.models.base import unwrap
 from mim_zoo.registry import DATASETS, HOOKS, MODELS, RUNNERS
 
 ROOT = Path(__file__).parents[2]
@@ -204,4 +204,4 @@ if __name__ == '__main__':
     folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
     done = train(folder, **options)
     if done.rank == 0:
-        torch.save(bare(done.model).state_dict(), folder / 'final.bin')
+        torch.save(unwrap(done.model).state_dict(), folder / 'final.bin')

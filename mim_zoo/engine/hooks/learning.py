@@ -7,9 +7,10 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mim_zoo.evaluation.features import dataset_features, unwrap
+from mim_zoo.evaluation.features import dataset_features
 from mim_zoo.evaluation.probes import knn_accuracy, linear_probe_accuracy
 from mim_zoo.evaluation.reconstruction import ExplainedShare
+from mim_zoo.models.base import unwrap
 from mim_zoo.registry import HOOKS
 
 

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mim_zoo.evaluation.features import unwrap
+from mim_zoo.models.base import unwrap
 from mim_zoo.registry import HOOKS
 from mim_zoo.visualization import draw_reconstruction
 
