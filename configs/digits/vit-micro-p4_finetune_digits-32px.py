@@ -46,4 +46,6 @@ param_scheduler = [
 ]
 train_cfg = dict(type='EpochTrainLoop', max_epochs=30, val_interval=5)
 auto_scale_lr = dict(base_batch_size=64)
-default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))
+default_hooks = dict(
+    logger=dict(interval=20), checkpoint=dict(save_best='accuracy/top1')
+)

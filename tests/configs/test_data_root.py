@@ -49,9 +49,9 @@ def test_the_runner_opens_the_new_place_also_from_its_dumped_config(tmp_path):
     dumped.merge_from_dict({'data_root': str(data_root)})
     dumped.work_dir = str(tmp_path / 'again')
     runner = ZooRunner.from_cfg(dumped)
-    assert len(runner.build_dataloader(dumped.val_dataloader).dataset) == 8
+    assert len(runner.build_dataloader(dumped.train_dataloader).dataset) == 8
     with pytest.raises(ValueError, match='wrong'):
-        ZooRunner.from_cfg(cfg).build_dataloader(cfg.val_dataloader)
+        ZooRunner.from_cfg(cfg).build_dataloader(cfg.train_dataloader)
 
 
 def test_errors_instead_of_a_value_ignored():
