@@ -229,11 +229,16 @@ def test_blocks_are_blocks() -> None:
 
 def test_block_shapes_follow_the_arguments() -> None:
     torch.manual_seed(0)
-    # one square of 16 patches: the least area is all there is to hide
-    masking = BlockMasking(ratio=0.25, min_patches=16, min_aspect=1.0)
-    for mask in masking.sample(8, (8, 8)).view(-1, 8, 8):
-        rows, columns = mask.any(1).sum(), mask.any(0).sum()
-        assert (int(rows), int(columns)) == (4, 4)
+
+    def extents(min_aspect: float) -> set[tuple[int, int]]:
+        # the least area is all there is to hide: one rectangle if it fits exactly
+        masking = BlockMasking(ratio=0.25, min_patches=16, min_aspect=min_aspect)
+        masks = masking.sample(64, (8, 8)).view(-1, 8, 8)
+        return {(int(m.any(1).sum()), int(m.any(0).sum())) for m in masks}
+
+    assert extents(1.0) == {(4, 4)}
+    assert {(2, 8), (8, 2), (3, 5), (5, 3)} & extents(0.2)
+    assert len(extents(0.2)) > 3
 
 
 @pytest.mark.parametrize('kind', [RandomMasking, BlockMasking])
