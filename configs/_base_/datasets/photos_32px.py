@@ -1,4 +1,5 @@
-# SamplePhotos at 32 px for pre-training: held-out regions, kNN, pictures
+# SamplePhotos at 32 px for pre-training. Held-out regions, less densely cut than the
+# training ones, tell whether it learns; the label of a window is its picture.
 train_pipeline = [
     dict(type='RandomResizedCrop', size=32, scale=(0.2, 1.0)),
     dict(type='RandomFlip'),
@@ -19,7 +20,11 @@ val_dataloader = dict(
     batch_size=256,
     num_workers=0,
     dataset=dict(
-        type='SamplePhotos', split='val', test_mode=True, pipeline=test_pipeline
+        type='SamplePhotos',
+        split='val',
+        stride=32,
+        test_mode=True,
+        pipeline=test_pipeline,
     ),
     sampler=dict(type='EpochSampler', shuffle=False, round_up=False),
     collate_fn=dict(type='collate_readable'),
@@ -40,6 +45,7 @@ custom_hooks = [
             dataset=dict(
                 type='SamplePhotos',
                 split='train',
+                stride=48,
                 test_mode=True,
                 pipeline=test_pipeline,
             ),
