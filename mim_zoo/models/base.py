@@ -39,6 +39,16 @@ class EncoderModel(BaseModel):
         self.backbone = encoder
         self.pool = pool
 
+    def init_weights(self) -> None:
+        """Load what the encoder's or the whole model's ``init_cfg`` names.
+
+        Random weights were drawn by the constructors; MMEngine's own way through all
+        modules would only log every parameter.
+        """
+        self.backbone.init_weights()
+        if self.init_cfg:
+            super().init_weights()
+
     def val_step(self, data: dict) -> list:
         """One record per image of the batch."""
         return super().val_step(data) if data else []

@@ -27,7 +27,7 @@ class Classifier(EncoderModel):
         freeze_backbone: train the head alone; the encoder stays in eval mode.
         head_init_std: of the linear layer, truncated normal.
         augment: ``BatchAugment`` config, applied to training batches on the device.
-        label_smoothing: without ``augment``, which brings its own.
+        label_smoothing: for training without ``augment``, which brings its own.
     """
 
     def __init__(
@@ -46,6 +46,11 @@ class Classifier(EncoderModel):
         if head_norm not in ('layer', 'batch', None):
             raise ValueError(
                 f"head_norm: got {head_norm!r}, expected 'layer', 'batch' or None"
+            )
+        if augment and label_smoothing:
+            raise ValueError(
+                f'label_smoothing={label_smoothing} beside augment: expected one of '
+                'them; give it to augment=dict(label_smoothing=...)'
             )
         own_norm = dict(final_norm=False) if head_norm == 'layer' else {}
         if num_classes < 1:
@@ -96,8 +101,7 @@ class Classifier(EncoderModel):
 
     def classify(self, inputs: Tensor) -> Tensor:
         """Logits (B, classes) of images (B, C_in, H, W)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            x = self.extract_feat(inputs)
+        x = self.extract_feat(inputs)
         if self.head_norm == 'layer':
             x = self.fc_norm(x)
         elif self.head_norm == 'batch':

@@ -99,9 +99,17 @@ class Replace(Plan):
 
 
 class Corruption(nn.Module):
-    """Turns a mask into a plan. Subclasses say how patches are hidden."""
+    """Turns a mask into a plan. Subclasses say how patches are hidden.
+
+    Args:
+        channels: width of the encoder's stem, handed down by ``MIM``.
+    """
 
     needs_mask_token: bool  # in the decoder, which makes none otherwise
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
 
     def plan(
         self, mask: Tensor, batch_size: int, grid: Size, num_hidden: int | None = None
@@ -131,9 +139,6 @@ class DropPatches(Corruption):
 
     needs_mask_token = True
 
-    def __init__(self, channels: int | None = None):
-        super().__init__()
-
     def plan(
         self, mask: Tensor, batch_size: int, grid: Size, num_hidden: int | None = None
     ) -> Drop:
@@ -154,16 +159,12 @@ class DropPatches(Corruption):
 
 @MODELS.register_module()
 class MaskPatches(Corruption):
-    """Hidden patches become a learned token before the encoder (SimMIM, 2111.09886).
-
-    Args:
-        channels: width of the encoder's stem, handed down by ``MIM``.
-    """
+    """Hidden patches become a learned token before the encoder (SimMIM, 2111.09886)."""
 
     needs_mask_token = False
 
     def __init__(self, channels: int):
-        super().__init__()
+        super().__init__(channels)
         self.token = nn.Parameter(torch.empty(1, 1, channels))
         self.reset_parameters()
 

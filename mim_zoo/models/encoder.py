@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from .layers import Size, pair, resolve_index
+from .layers import Size, pair
 
 
 class Encoder(BaseModule):
@@ -18,25 +18,21 @@ class Encoder(BaseModule):
     It is ``embed`` (the stem) and ``encode`` (the trunk); ``forward`` is the two, for
     everybody downstream. A subclass sets ``stride`` (pixels of a prediction cell),
     ``in_channels``, ``num_prefix_tokens``, ``levels`` ((channels, stride) of every
-    block) and ``norm``, which ``forward`` and the necks put on an output that contains
-    the last block, and on no other.
+    block), ``out_indices`` (blocks whose maps ``forward`` gives) and ``norm``, which
+    ``forward`` and the necks put on an output that contains the last block, and on no
+    other.
     """
 
     stride: int
     in_channels: int
     num_prefix_tokens: int
     levels: tuple[tuple[int, int], ...]
+    out_indices: Sequence[int]
     norm: nn.Module
 
-    def __init__(
-        self,
-        img_size: int | Sequence[int],
-        out_indices: Sequence[int],
-        init_cfg: dict | None,
-    ):
+    def __init__(self, img_size: int | Sequence[int], init_cfg: dict | None):
         super().__init__(init_cfg)
         self.img_size = pair(img_size)
-        self.out_indices = tuple(out_indices)
 
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, C_in, H, W) to tokens (B, L', C) and positions (1, L', C)."""
@@ -77,19 +73,20 @@ class Encoder(BaseModule):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps (B, C_i, h_i, w_i), one per ``out_indices``, nothing hidden."""
         tokens, pos = self.embed(images)
-        depth = len(self.levels)
-        taps = [resolve_index(i, depth, 'out_indices') for i in self.out_indices]
-        outputs = self.encode(tokens + pos, taps)
+        outputs = self.encode(tokens + pos, self.out_indices)
         maps = []
-        for i in taps:
-            x = self.norm(outputs[i]) if i == depth - 1 else outputs[i]
+        for i in self.out_indices:
+            x = self.norm(outputs[i]) if i == len(self.levels) - 1 else outputs[i]
             grid = self.grid(images.shape[-2:], self.levels[i][1])
             x = x[:, self.num_prefix_tokens :].transpose(1, 2)
             maps.append(x.reshape(x.shape[0], -1, *grid))
         return tuple(maps)
 
     def init_weights(self) -> None:
-        """Load ``init_cfg``'s checkpoint with a report; a poor match is an error."""
+        """Load ``init_cfg``'s checkpoint with a report; a poor match is an error.
+
+        Without one nothing happens: the constructor has drawn the random weights.
+        """
         # here, because the engine's hooks import the models
         from mim_zoo.engine.loading import load_weights
 
@@ -103,7 +100,7 @@ class Encoder(BaseModule):
                 trust=cfg.get('trust', False),
             )
             self.is_init = True
-        else:
+        elif cfg:
             super().init_weights()
 
 

@@ -129,6 +129,7 @@ class MIM(EncoderModel):
     ) -> list[dict]:
         """One dict per image: losses {name: ()}, targets {name: (n, D)}, sample_idx.
 
+        Losses are not multiplied by their head's ``weight``.
         ``targets`` are those of the image's n hidden patches.
         """
         features, plan = self.complete(inputs, mask, num_hidden)

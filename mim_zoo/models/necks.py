@@ -73,6 +73,12 @@ class LevelFusion(nn.Module):
                     f'than once (of {depth} blocks, {depth - 1} is -1); name it once'
                 )
         self.last = depth - 1
+        if not any(self.last in output for output in self.outputs):
+            raise ValueError(
+                f'LevelFusion: got outputs={outputs} without the last block '
+                f'({self.last}): the blocks after these would never be trained; add -1 '
+                'to one of them or give the encoder a smaller depth'
+            )
         self.taps = sorted({i for output in self.outputs for i in output})
         self.out_channels = [levels[output[-1]][0] for output in self.outputs]
         self.fusions = nn.ModuleList(

@@ -1,7 +1,7 @@
 """What is to be predicted: images (B, C_in, H, W) to targets (B, L, D).
 
-Every target is told the same facts by ``MIM``: stride (pixels of a prediction cell),
-in_channels, mean and std of the data preprocessor. It states D as ``dim``.
+Every target is told the same facts by ``MIM``: stride (pixels of a prediction cell)
+and in_channels. It states D as ``dim``.
 """
 
 from collections.abc import Sequence
@@ -52,8 +52,6 @@ class Target(nn.Module):
         self,
         stride: int,
         in_channels: int = 3,
-        mean: Tensor | None = None,
-        std: Tensor | None = None,
     ):
         super().__init__()
         self.stride = stride
@@ -76,7 +74,7 @@ class PixelTarget(Target):
 
     Args:
         normalize: subtract each patch's mean and divide by its standard deviation.
-        **facts: stride, in_channels, mean, std; handed down by ``MIM``.
+        **facts: stride and in_channels, handed down by ``MIM``.
     """
 
     def __init__(self, normalize: bool = True, **facts):

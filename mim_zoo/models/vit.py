@@ -80,13 +80,14 @@ class MIMViT(Encoder):
         final_norm: bool = True,
         init_cfg: dict | None = None,
     ):
-        super().__init__(img_size, out_indices, init_cfg)
+        super().__init__(img_size, init_cfg)
         spec = read_arch(arch, ARCHS)
         dim, depth = spec['embed_dim'], spec['depth']
         self.stride = patch_size or spec.get('patch_size', 16)
         self.in_channels = in_channels
         self.num_prefix_tokens = int(class_token)
         self.levels = ((dim, self.stride),) * depth
+        self.out_indices = [resolve_index(i, depth, 'out_indices') for i in out_indices]
 
         self.patch_embed = PatchEmbed(self.stride, in_channels, dim)
         if class_token:

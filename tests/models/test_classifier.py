@@ -290,3 +290,13 @@ def test_impossible_builds(changes: dict, message: str) -> None:
 def test_unknown_modes() -> None:
     with pytest.raises(ValueError, match="got 'train'"):
         build()(images(), LABELS, mode='train')
+
+
+def test_smoothing_beside_augment_is_refused() -> None:
+    with pytest.raises(ValueError, match='label_smoothing.* beside augment'):
+        Classifier(
+            backbone=dict(type='MIMViT', arch='micro', img_size=16, patch_size=8),
+            num_classes=3,
+            label_smoothing=0.1,
+            augment=dict(type='BatchAugment'),
+        )

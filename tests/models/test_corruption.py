@@ -23,7 +23,7 @@ def test_drop_keeps_visible_tokens_and_puts_them_back(
 ) -> None:
     mask = random_mask(4, L, hidden)
     tokens, pos = torch.randn(4, L, 8), torch.randn(1, L, 8)
-    plan = DropPatches().plan(mask, 4, GRID)
+    plan = DropPatches(channels=8).plan(mask, 4, GRID)
     seen, groups = plan.hide(tokens, pos)
     assert groups is None
     assert seen.shape == (4, L - hidden, 8)
@@ -38,8 +38,8 @@ def test_drop_keeps_visible_tokens_and_puts_them_back(
 
 def test_count_may_be_told(random_mask: Callable[..., Tensor]) -> None:
     mask = random_mask(4, L, 6)
-    told = DropPatches().plan(mask, 4, GRID, num_hidden=6)
-    found = DropPatches().plan(mask, 4, GRID)
+    told = DropPatches(channels=8).plan(mask, 4, GRID, num_hidden=6)
+    found = DropPatches(channels=8).plan(mask, 4, GRID)
     assert torch.equal(told.keep, found.keep)
     assert torch.equal(told.restore, found.restore)
 
@@ -60,7 +60,7 @@ def test_replace_keeps_every_place(random_mask: Callable[..., Tensor]) -> None:
 
 def test_targets_stay_with_their_images(random_mask: Callable[..., Tensor]) -> None:
     target = torch.randn(4, L, 3)
-    for corruption in (DropPatches(), MaskPatches(channels=8)):
+    for corruption in (DropPatches(channels=8), MaskPatches(channels=8)):
         plan = corruption.plan(random_mask(4, L, 6), 4, GRID)
         assert plan.align(target) is target
 
@@ -68,14 +68,16 @@ def test_targets_stay_with_their_images(random_mask: Callable[..., Tensor]) -> N
 def test_one_mask_for_the_batch(random_mask: Callable[..., Tensor]) -> None:
     one = random_mask(1, L, 6)
     tokens, pos = torch.randn(4, L, 8), torch.zeros(1, L, 8)
-    for corruption in (DropPatches(), MaskPatches(channels=8)):
+    for corruption in (DropPatches(channels=8), MaskPatches(channels=8)):
         shared = corruption.plan(one, 4, GRID)
         each = corruption.plan(one.repeat(4, 1), 4, GRID)
         assert shared.mask.shape == (4, L)
         assert torch.equal(shared.hide(tokens, pos)[0], each.hide(tokens, pos)[0])
 
 
-@pytest.mark.parametrize('corruption', [DropPatches(), MaskPatches(channels=8)])
+@pytest.mark.parametrize(
+    'corruption', [DropPatches(channels=8), MaskPatches(channels=8)]
+)
 @pytest.mark.parametrize(
     'mask, message',
     [
@@ -97,7 +99,7 @@ def test_wrong_masks_are_refused(
 def test_dropping_needs_equal_counts(random_mask: Callable[..., Tensor]) -> None:
     mask = torch.cat([random_mask(2, L, 6), random_mask(2, L, 7)])
     with pytest.raises(ValueError, match='from 6 to 7 patches'):
-        DropPatches().plan(mask, 4, GRID)
+        DropPatches(channels=8).plan(mask, 4, GRID)
     MaskPatches(channels=8).plan(mask, 4, GRID)
 
 
@@ -105,7 +107,7 @@ def test_dropping_needs_equal_counts(random_mask: Callable[..., Tensor]) -> None
 def test_dropping_needs_both_kinds(hidden: int) -> None:
     mask = torch.arange(L).expand(4, -1) < hidden
     with pytest.raises(ValueError, match=f'{hidden} of 15 patches hidden'):
-        DropPatches().plan(mask, 4, GRID)
+        DropPatches(channels=8).plan(mask, 4, GRID)
 
 
 # --- leaks -----------------------------------------------------------------------

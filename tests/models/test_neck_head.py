@@ -56,7 +56,7 @@ def test_default_is_the_last_level() -> None:
     assert torch.equal(only, double(levels[3]))
 
 
-@pytest.mark.parametrize('output', [[0, 2, 3], [0, 2]])
+@pytest.mark.parametrize('output', [[0, 2, 3], [1, 3]])
 def test_fusion_is_a_weighted_sum(output: list[int]) -> None:
     levels = outputs_of_blocks()
     fuse = LevelFusion([output], levels=LEVELS)
@@ -71,9 +71,13 @@ def test_fusion_is_a_weighted_sum(output: list[int]) -> None:
     expected = weights[-1] * levels[output[-1]]
     for weight, i, proj in zip(weights, output, fusion.proj_layers):
         expected = expected + weight * F.linear(levels[i], proj.weight, proj.bias)
-    if 3 in output:  # the norm comes after the fusion
-        expected = double(expected)
+    expected = double(expected)  # the norm comes after the fusion
     torch.testing.assert_close(fuse(levels, Double())[0], expected)
+
+
+def test_blocks_that_would_never_be_trained() -> None:
+    with pytest.raises(ValueError, match='without the last block'):
+        LevelFusion([[0], [1, 2]], levels=LEVELS)
 
 
 def test_the_order_in_a_list_does_not_matter() -> None:
