@@ -16,7 +16,7 @@ model = dict(
         learned_pos=True,
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='work_dirs/mae_vit-micro-p4_photos-32px/epoch_15.pth',
+            checkpoint='work_dirs/mae_vit-micro-p4_photos-32px/epoch_12.pth',
             prefix='backbone.',
         ),
     ),

@@ -31,6 +31,6 @@ param_scheduler = [
     ),
     dict(type='CosineAnnealingLR', eta_min=0.0, begin=2, convert_to_iter_based=True),
 ]
-train_cfg = dict(type='EpochTrainLoop', max_epochs=30, val_interval=10)
+train_cfg = dict(type='EpochTrainLoop', max_epochs=12, val_interval=4)
 auto_scale_lr = dict(base_batch_size=128)
-default_hooks = dict(checkpoint=dict(interval=10))
+default_hooks = dict(checkpoint=dict(interval=4))

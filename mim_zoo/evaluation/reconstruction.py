@@ -41,7 +41,10 @@ class ExplainedShare:
                 kept.append(target[rows.to(target.device)].cpu())
 
     def result(self, criteria: Mapping[str, MaskedLoss]) -> dict[str, float]:
-        """Over all ranks: 'loss' and 'explained_share', per output if several."""
+        """Over all ranks: reconstruction_error and explained_share, or one per output.
+
+        (MMEngine averages what is called a loss over a window, which is not wanted.)
+        """
         parts = all_gather_object((self.sums, self.count, self.targets))
         metrics, shares = {}, []
         for name in criteria:
@@ -55,8 +58,8 @@ class ExplainedShare:
             baseline = float(criterion.error(constant, target).mean())
             loss = total / count
             shares.append(1 - loss / baseline if baseline > 0 else float('nan'))
-            metrics[name] = loss
+            metrics[name.replace('loss', 'reconstruction_error')] = loss
             metrics[name.replace('loss', 'explained_share')] = shares[-1]
         if len(criteria) == 1:
-            return dict(loss=loss, explained_share=shares[0])
+            return dict(reconstruction_error=loss, explained_share=shares[0])
         return {**metrics, 'explained_share': sum(shares) / len(shares)}

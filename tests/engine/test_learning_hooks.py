@@ -40,18 +40,25 @@ def run(cfg):
 
 
 def test_run_ends_with_both_results_and_a_picture(cfg, tmp_path):
-    cfg.custom_hooks.append(dict(cfg.custom_hooks[1], type='LinearProbeHook'))
+    cfg.custom_hooks[1].linear = True
     runner = run(cfg)
     summary = json.loads((tmp_path / 'summary.json').read_text())
     for part in ('untrained', 'trained'):
-        assert {'loss', 'explained_share', 'knn_top1', 'linear_top1'} <= set(
-            summary[part]
-        )
+        assert {
+            'reconstruction_error',
+            'explained_share',
+            'knn_top1',
+            'linear_top1',
+        } <= set(summary[part])
     assert summary['untrained'] != summary['trained']
     assert summary['images_seen'] == 2 * 16
     drawn = sorted(p.name for p in (tmp_path / 'reconstructions').iterdir())
     assert drawn == ['epoch_0.png', 'epoch_1.png', 'epoch_2.png']
     assert Image.open(tmp_path / 'reconstructions' / 'epoch_2.png').width > 4 * 128
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert f'explained_share: {summary["trained"]["explained_share"]:.4f}' in log
+    error = summary['trained']['reconstruction_error']
+    assert f'reconstruction_error: {error:.4f}' in log
     logged = runner.message_hub.get_scalar('val/explained_share').current()
     assert logged == pytest.approx(summary['trained']['explained_share'])
 
@@ -65,7 +72,7 @@ def test_masks_are_fixed_so_the_same_weights_give_the_same_metrics(cfg, tmp_path
         cfg.test_dataloader.batch_size = batch_size
         results.append(ZooRunner.from_cfg(copy.deepcopy(cfg)).test())
     trained = json.loads((tmp_path / 'summary.json').read_text())['trained']
-    for key in ('loss', 'explained_share', 'knn_top1'):
+    for key in ('reconstruction_error', 'explained_share', 'knn_top1'):
         assert results[0][key] == pytest.approx(trained[key], rel=1e-5)
         assert results[1][key] == pytest.approx(results[0][key], rel=1e-5)
 

@@ -32,7 +32,7 @@ def test_share_is_that_of_the_variance():
     result = meter.result({'loss_0': MaskedMSE()})
     loss = (targets * 0.5).square().mean()
     variance = targets.flatten(0, 1).var(0, unbiased=False).mean()
-    assert result['loss'] == pytest.approx(float(loss), rel=1e-6)
+    assert result['reconstruction_error'] == pytest.approx(float(loss), rel=1e-6)
     assert result['explained_share'] == pytest.approx(float(1 - loss / variance))
 
 
@@ -63,7 +63,7 @@ def test_several_outputs_have_a_share_each():
     assert result['explained_share_1'] == pytest.approx(1)
     mean = (result['explained_share_0'] + result['explained_share_1']) / 2
     assert result['explained_share'] == pytest.approx(mean)
-    assert {'loss_0', 'loss_1'} <= result.keys()
+    assert {'reconstruction_error_0', 'reconstruction_error_1'} <= result.keys()
 
 
 def test_nothing_evaluated():

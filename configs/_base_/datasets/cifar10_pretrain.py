@@ -72,8 +72,7 @@ bank = dict(
 )
 custom_hooks = [
     dict(type='ExplainedShareHook'),
-    dict(type='KNNHook', bank=bank, k=20, temperature=0.07, pool='avg'),
-    dict(type='LinearProbeHook', bank=bank, pool='avg'),
+    dict(type='KNNHook', bank=bank, k=20, temperature=0.07, pool='avg', linear=True),
     dict(type='ReconstructionHook', num_images=8),
     dict(type='LearningSummaryHook'),
 ]

@@ -9,8 +9,7 @@ test_pipeline = [dict(type='Resize', size=32), dict(type='PackInputs')]
 
 train_dataloader = dict(
     batch_size=128,
-    num_workers=1,
-    persistent_workers=True,
+    num_workers=0,  # on two cores a worker would take time from the step
     drop_last=True,
     dataset=dict(type='SamplePhotos', split='train', pipeline=train_pipeline),
     sampler=dict(type='EpochSampler', shuffle=True),

@@ -1,6 +1,6 @@
 """Hooks, one file each."""
 
-from .learning import ExplainedShareHook, KNNHook, LinearProbeHook
+from .learning import ExplainedShareHook, KNNHook
 from .non_finite import NonFiniteLossError, NonFiniteLossHook
 from .picture import ReconstructionHook
 from .progress import ProgressHook
@@ -12,7 +12,6 @@ __all__ = [
     'ExplainedShareHook',
     'KNNHook',
     'LearningSummaryHook',
-    'LinearProbeHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',
     'ProgressHook',

@@ -4,7 +4,6 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mim_zoo.evaluation.features import dataset_features
@@ -41,7 +40,7 @@ class EvaluationHook(Hook):
 
 @HOOKS.register_module()
 class ExplainedShareHook(EvaluationHook):
-    """Held-out loss under fixed masks, and the share of the target it explains."""
+    """Held-out error (the loss) under fixed masks, and the share it leaves explained."""
 
     def before_val_epoch(self, runner: Runner) -> None:
         self.meter = ExplainedShare(len(runner.val_dataloader.sampler))
@@ -64,8 +63,12 @@ class ExplainedShareHook(EvaluationHook):
         return self.meter.result(unwrap(runner.model).criteria)
 
 
-class FrozenFeatureHook(EvaluationHook):
-    """Scores frozen features: a labelled bank against the evaluated images.
+@HOOKS.register_module()
+class KNNHook(EvaluationHook):
+    """Top-1, 0..1, of classifiers on frozen features: bank against evaluated images.
+
+    ``knn_top1`` is of weighted nearest neighbours (2104.14294); with ``linear``,
+    ``linear_top1`` of logistic regression on the same features is added.
 
     Args:
         bank: dataloader config of labelled training images, with the evaluation
@@ -73,49 +76,34 @@ class FrozenFeatureHook(EvaluationHook):
         pool: 'avg' or 'cls'.
     """
 
-    def __init__(self, bank: dict, pool: str = 'avg'):
+    def __init__(
+        self,
+        bank: dict,
+        k: int = 20,
+        temperature: float = 0.07,
+        pool: str = 'avg',
+        linear: bool = False,
+    ):
         self.bank = bank
+        self.k = k
+        self.temperature = temperature
         self.pool = pool
+        self.linear = linear
         self._loader: DataLoader | None = None
-
-    def score(self, x: Tensor, y: Tensor, queries: Tensor, labels: Tensor) -> dict:
-        """Metrics from bank features (N, C), labels (N,), and the queries' (Q, ...)."""
-        raise NotImplementedError
 
     def evaluate(self, runner: Runner, dataloader: DataLoader) -> dict[str, float]:
         if self._loader is None:
             self._loader = runner.build_dataloader(self.bank, seed=runner.seed)
-        name = type(self).__name__
         x, y = dataset_features(runner.model, self._loader, self.pool)
         queries, labels = dataset_features(runner.model, dataloader, self.pool)
         if y is None or labels is None:
             raise ValueError(
-                f'{name}: the {"bank" if y is None else "evaluated"} images have no '
+                f'KNNHook: the {"bank" if y is None else "evaluated"} images have no '
                 'labels; use a labelled data set (ImageFolder with_label=True) or '
                 'remove the hook'
             )
-        return self.score(x, y, queries, labels)
-
-
-@HOOKS.register_module()
-class KNNHook(FrozenFeatureHook):
-    """Top-1 of weighted nearest neighbours on frozen features (2104.14294), 0..1."""
-
-    def __init__(
-        self, bank: dict, k: int = 20, temperature: float = 0.07, pool: str = 'avg'
-    ):
-        super().__init__(bank, pool)
-        self.k = k
-        self.temperature = temperature
-
-    def score(self, x: Tensor, y: Tensor, queries: Tensor, labels: Tensor) -> dict:
         top1 = knn_accuracy(x, y, queries, labels, self.k, self.temperature)
-        return dict(knn_top1=top1)
-
-
-@HOOKS.register_module()
-class LinearProbeHook(FrozenFeatureHook):
-    """Top-1 of logistic regression on frozen features, 0..1; see ``probes``."""
-
-    def score(self, x: Tensor, y: Tensor, queries: Tensor, labels: Tensor) -> dict:
-        return dict(linear_top1=linear_probe_accuracy(x, y, queries, labels))
+        metrics = dict(knn_top1=top1)
+        if self.linear:
+            metrics['linear_top1'] = linear_probe_accuracy(x, y, queries, labels)
+        return metrics
