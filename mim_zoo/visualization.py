@@ -27,6 +27,7 @@ from mim_zoo.models.targets import patchify, unpatchify
 
 COLUMNS = ('original', 'masked', 'prediction', 'pasted')
 GREY = 128
+MANY = 6  # views in one block, at most
 
 
 @torch.no_grad()
@@ -76,9 +77,10 @@ def _value_range(original: Tensor) -> tuple[Tensor, Tensor]:
 def draw_reconstruction(
     model: MIM, images: Tensor, mask: Tensor, note: str = '', side: int = 128
 ) -> np.ndarray:
-    """A picture (H, W, 3) uint8: a row per view, four columns, and a caption.
+    """A picture (H, W, 3) uint8: four columns per view, titles, and a caption.
 
-    Small images are enlarged by a whole factor to at least ``side`` pixels.
+    Views stand one below the other, in two blocks side by side if they are many. Small
+    images are enlarged by a whole factor to at least ``side`` pixels.
     """
     columns, caption = reconstruction_columns(model, images, mask)
     factor = max(1, -(-side // max(images.shape[-2:])))
@@ -88,8 +90,12 @@ def draw_reconstruction(
         tiles = [to_pixels(columns[name][i], low, high) for name in COLUMNS]
         tiles = [np.kron(t, np.ones((factor, factor, 1), np.uint8)) for t in tiles]
         rows.append(_join([np.pad(t, ((2, 2), (2, 2), (0, 0))) for t in tiles], axis=1))
+    blocks = 2 if len(rows) > MANY else 1
+    rows += [np.full_like(rows[0], 255)] * (len(rows) % blocks)
+    height = len(rows) // blocks
+    grid = [_join(rows[i * height :][:height], axis=0) for i in range(blocks)]
     text = f'{caption}; {note}' if note else caption
-    return _annotate(_join(rows, axis=0), COLUMNS, text)
+    return _annotate(_join(grid, axis=1), COLUMNS * blocks, text)
 
 
 def load_pictures(

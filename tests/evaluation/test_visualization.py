@@ -80,6 +80,16 @@ def test_picture_has_a_row_per_image_at_a_visible_size(channels):
     assert picture.shape[0] > 2 * (16 * 4 + 4)
 
 
+def test_many_views_stand_in_two_blocks():
+    model = tiny()
+    _, data = batch(model)
+    many = data['inputs'].repeat(4, 1, 1, 1)[:7]
+    picture = draw_reconstruction(model, many, data['mask'][:1], side=24)
+    assert picture.shape[1] == 8 * (24 + 4)
+    last = picture[22 + 3 * 20 : 22 + 4 * 20, 4 * 28 :]
+    assert (last == 255).all()  # the eighth place is empty
+
+
 def test_pictures_from_files_and_folders(tmp_path):
     model = tiny()
     for name, size in (('a.png', (40, 30)), ('b.jpg', (30, 60))):

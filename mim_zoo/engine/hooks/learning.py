@@ -40,7 +40,7 @@ class EvaluationHook(Hook):
 
 @HOOKS.register_module()
 class ExplainedShareHook(EvaluationHook):
-    """Held-out error (the loss) under fixed masks, and the share it leaves explained."""
+    """Held-out error (the loss) under fixed masks, and the explained share."""
 
     def before_val_epoch(self, runner: Runner) -> None:
         self.meter = ExplainedShare(len(runner.val_dataloader.sampler))
