@@ -98,13 +98,14 @@ class ImageDataset(BaseDataset):
         """Return the packed sample; a ``Draw`` seeds the pipeline, an int does not."""
         if not self._fully_initialized:
             self.full_init()
+        seed = getattr(idx, 'seed', None)
         first = range(len(self))[int(idx)]  # IndexError when outside; negative is fine
         for step in range(len(self)):
             index = (first + step) % len(self)
             if not self._unreadable[index]:
                 try:
-                    with seeded(getattr(idx, 'seed', None)):
-                        return self.pipeline(self.get_data_info(index))
+                    with seeded(seed):
+                        return self.pipeline(self._info(index, seed))
                 except UnreadableImageError as error:
                     # A stand-in is left to the worker that draws it, which is
                     # how each file gets one warning without a lock.
@@ -113,6 +114,10 @@ class ImageDataset(BaseDataset):
             if self.test_mode:
                 return None
         raise TooManyUnreadableError(f'none of the {len(self)} files can be read.')
+
+    def _info(self, index: int, seed: int | None) -> dict:
+        info = self.get_data_info(index)
+        return info if seed is None else {**info, 'seed': seed}
 
     def _report(self, index: int, error: UnreadableImageError) -> None:
         self._unreadable[index] = 1

@@ -1,8 +1,9 @@
 """Which patches are hidden. A mask is True where a patch is hidden.
 
-The same classes work on a batch, in ``MIMDataPreprocessor(batch_transforms=[...])``,
-and on one image in a dataset pipeline, where they must be told the patch size.
-Legend: B images, L = h * w patches.
+A mask is a function of a seed per image and the grid, so it does not matter in which
+batch, process or order an image is seen. The same classes work on a batch, in
+``MIMDataPreprocessor(batch_transforms=[...])``, and on one image in a dataset
+pipeline, where they must be told the patch size. Legend: B images, L = h * w patches.
 """
 
 import math
@@ -13,12 +14,40 @@ from torch import Tensor
 from mim_zoo.registry import TRANSFORMS
 
 
+def _signed(constant: int) -> int:
+    """64 bits as torch's int64 holds them."""
+    return constant - (1 << 64) if constant >> 63 else constant
+
+
+GOLDEN = _signed(0x9E3779B97F4A7C15)
+
+
+def mixed_bits(x: Tensor) -> Tensor:
+    """The finaliser of splitmix64, value by value: neighbours become unrelated.
+
+    int64 in and out, wrapping round; the same on every device.
+    """
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x = (x ^ _shifted(x, shift)) * _signed(factor)
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)  # logical, torch's is arithmetic
+
+
+def seeded_noise(seeds: Tensor, count: int) -> Tensor:
+    """Uniform int64 noise (B, count), row b a function of seeds (B,) [b] alone."""
+    places = torch.arange(1, count + 1, device=seeds.device)
+    return mixed_bits(mixed_bits(seeds + GOLDEN)[:, None] + GOLDEN * places)
+
+
 class MaskingTransform:
     """Hide the same number of patches in every image; a subclass says which.
 
     Args:
         ratio: share of hidden patches; the number of visible ones is rounded down.
-        stride: pixels of a mask cell, needed in a dataset pipeline only (the data
+        stride: pixels of a mask cell, in a dataset pipeline only (the data
             preprocessor is told by the model).
         seed: in a pipeline, makes an image's mask a function of its index alone.
     """
@@ -41,12 +70,11 @@ class MaskingTransform:
 
     def sample(
         self,
-        batch_size: int,
+        seeds: Tensor,
         grid: tuple[int, int],
         device: torch.device | str = 'cpu',
-        generator: torch.Generator | None = None,
     ) -> Tensor:
-        """A random mask (B, L), or (1, L) for one shared by the batch."""
+        """Masks (B, L) for seeds (B,), int64 on the CPU; (1, L) for a shared one."""
         raise NotImplementedError
 
     def __call__(self, results: dict) -> dict:
@@ -57,10 +85,11 @@ class MaskingTransform:
                 "the encoder's patch size in pixels, such as stride=16"
             )
         h, w = (-(-n // self.stride) for n in results['img'].shape[:2])
-        generator = None
-        if self.seed is not None:
-            generator = torch.Generator().manual_seed(self.seed + results['sample_idx'])
-        results['mask'] = self.sample(1, (h, w), generator=generator)[0]
+        if self.seed is None:
+            seed = torch.randint(2**62, (1,))  # from the seed of this draw
+        else:
+            seed = torch.tensor([self.seed * 2**32 + results['sample_idx']])
+        results['mask'] = self.sample(seed, (h, w))[0]
         return results
 
     def __repr__(self) -> str:
@@ -73,16 +102,15 @@ class RandomMasking(MaskingTransform):
 
     def sample(
         self,
-        batch_size: int,
+        seeds: Tensor,
         grid: tuple[int, int],
         device: torch.device | str = 'cpu',
-        generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Masks (B, L); the patches with the least noise stay visible."""
+        """Masks (B, L), drawn on the device; the least noise stays visible."""
         L = grid[0] * grid[1]
-        noise = torch.rand(batch_size, L, device=device, generator=generator)
+        noise = seeded_noise(seeds.to(device, non_blocking=True), L)
         visible = noise.argsort(dim=1)[:, : L - self.num_hidden(L)]
-        mask = torch.ones(batch_size, L, dtype=torch.bool, device=device)
+        mask = torch.ones(len(seeds), L, dtype=torch.bool, device=device)
         return mask.scatter(1, visible, False)
 
 
@@ -114,18 +142,21 @@ class BlockMasking(MaskingTransform):
 
     def sample(
         self,
-        batch_size: int,
+        seeds: Tensor,
         grid: tuple[int, int],
         device: torch.device | str = 'cpu',
-        generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Masks (B, L), drawn on the CPU."""
-        masks = [self._sample_one(grid, generator) for _ in range(batch_size)]
+        """Masks (B, L), drawn on the CPU image by image: use it in a pipeline if the
+        training step waits for it.
+        """
+        generator = torch.Generator()
+        masks = [
+            self._sample_one(grid, generator.manual_seed(seed))
+            for seed in mixed_bits(seeds).tolist()
+        ]
         return torch.stack(masks).to(device, non_blocking=True)
 
-    def _sample_one(
-        self, grid: tuple[int, int], generator: torch.Generator | None
-    ) -> Tensor:
+    def _sample_one(self, grid: tuple[int, int], generator: torch.Generator) -> Tensor:
         h, w = grid
         mask = torch.zeros(h, w, dtype=torch.bool)
         wanted = self.num_hidden(h * w)

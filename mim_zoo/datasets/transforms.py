@@ -228,7 +228,8 @@ class RandAugment:
 class PackInputs:
     """End a pipeline: ``inputs`` (C, H, W) and the facts a batch carries.
 
-    Keeps ``sample_idx``, ``img_path`` and, when there, ``gt_label`` and ``mask``.
+    Keeps ``sample_idx``, ``img_path`` and, when there, ``gt_label``, ``mask`` and the
+    ``seed`` of the draw, from which the data preprocessor makes masks.
     """
 
     def __call__(self, results: dict) -> dict:
@@ -237,8 +238,9 @@ class PackInputs:
             'sample_idx': int(results['sample_idx']),
             'img_path': results['img_path'],
         }
-        if 'gt_label' in results:
-            packed['gt_label'] = int(results['gt_label'])
+        for key in ('gt_label', 'seed'):
+            if key in results:
+                packed[key] = int(results[key])
         if 'mask' in results:
             packed['mask'] = torch.as_tensor(results['mask'], dtype=torch.bool)
         return packed

@@ -3,7 +3,7 @@
 Legend: B images, L patches on the prediction grid.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from mim_zoo.registry import MODELS, TRANSFORMS
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+FARTHEST = 50  # standard deviations; beyond, mean and std are of other units
 
 
 @MODELS.register_module()
@@ -23,8 +24,9 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
 
     A batch is dict(inputs (B, C_in, H, W), sample_idx (B,), img_path, [gt_label (B,)],
     [mask (B, L)]). Masks in it (a user's own, or made in the pipeline) are used as they
-    are. Otherwise the masking transform draws them: anew in training; in evaluation
-    from ``eval_seed`` and the image's index, so that they never change.
+    are. Otherwise the masking transform draws them: in training from the ``seed`` (B,)
+    that ``EpochSampler`` gave each image (from torch's generator without one); in
+    evaluation from ``eval_seed`` and the image's index, so that they never change.
 
     Args:
         mean, std: one number per channel in the units of the files (RGB, 0..255 for
@@ -54,6 +56,7 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
         self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), False)
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), False)
         self.eval_seed = eval_seed
+        self._checked = False
         self.stride = stride
         self.masking = self._build_masking(batch_transforms)
 
@@ -66,19 +69,31 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
                 'at most one masking transform; other transforms belong into the '
                 "dataset's pipeline"
             )
-        return built[0] if built else None
+        if not built:
+            return None
+        if built[0].stride is not None or built[0].seed is not None:
+            raise ValueError(
+                f'batch_transforms: got {built[0]} with a stride or a seed, expected '
+                'neither: the model hands its stride down, and seeds come with the '
+                'images (eval_seed of the data preprocessor in evaluation)'
+            )
+        return built[0]
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Returns dict(inputs fp32, mask, num_hidden, data_samples = all the rest)."""
         # read on the host, where it costs no device sync
         num_hidden = self._given_count(data.get('mask'), training)
-        index = data.get('sample_idx')
+        seeds = self._seeds(data, training)
         data = self.cast_data(data)
         samples = {k: v for k, v in data.items() if k not in ('inputs', 'mask')}
         inputs = self.normalize(data['inputs'])
         mask = data.get('mask')
         if mask is None and self.masking is not None:
-            mask, num_hidden = self._draw(inputs, index, training)
+            if self.stride is None:
+                raise ValueError('masking: the stride of the encoder is not known')
+            h, w = (-(-n // self.stride) for n in inputs.shape[-2:])
+            mask = self.masking.sample(seeds, (h, w), inputs.device)
+            num_hidden = self.masking.num_hidden(h * w)
         if mask is None:
             return dict(inputs=inputs, data_samples=samples)
         return dict(
@@ -100,7 +115,21 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
                 f'images: got {images.shape[1]} channels, expected {len(self.mean)} as '
                 'in mean and std; set mean and std of the data preprocessor'
             )
-        return (images.float() - self.mean) / self.std
+        normalized = (images.float() - self.mean) / self.std
+        if images.dtype != torch.uint8 and not self._checked:
+            self._check_units(normalized)
+        return normalized
+
+    def _check_units(self, normalized: Tensor) -> None:
+        """Once, for deep images, whose units nobody but the user knows."""
+        self._checked = True
+        largest = float(normalized.abs().max())
+        if largest > FARTHEST:
+            raise ValueError(
+                f'images: got values {largest:.0f} standard deviations from the mean, '
+                f'expected at most {FARTHEST}; set mean and std of the data '
+                'preprocessor in the units of your files (16-bit files keep 0..65535)'
+            )
 
     def denormalize(self, images: Tensor) -> Tensor:
         """The inverse of ``normalize``, not clipped."""
@@ -123,24 +152,12 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
             )
         return low if low == high else None
 
-    def _draw(
-        self, inputs: Tensor, index: Iterable | None, training: bool
-    ) -> tuple[Tensor, int]:
-        assert self.masking is not None
-        stride = self.stride or self.masking.stride
-        if stride is None:
-            raise ValueError('masking: the stride of the encoder is not known')
-        h, w = (-(-n // stride) for n in inputs.shape[-2:])
-        if training:
-            mask = self.masking.sample(len(inputs), (h, w), inputs.device)
-        else:
-            generator = torch.Generator()
-            indices = range(len(inputs)) if index is None else index
-            masks = [
-                self.masking.sample(
-                    1, (h, w), generator=generator.manual_seed(self.eval_seed + int(i))
-                )
-                for i in indices
-            ]
-            mask = torch.cat(masks).to(inputs.device)
-        return mask, self.masking.num_hidden(h * w)
+    def _seeds(self, data: dict, training: bool) -> Tensor:
+        """A seed per image (B,), on the host."""
+        count = len(data['inputs'])
+        if not training:
+            index = torch.as_tensor(data.get('sample_idx', range(count)))
+            return index + self.eval_seed * 2**32
+        if 'seed' in data:
+            return torch.as_tensor(data['seed'])
+        return torch.randint(2**62, (count,))

@@ -7,7 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mim_zoo.datasets.masking import BlockMasking, MaskingTransform, RandomMasking
+from mim_zoo.datasets.masking import (
+    BlockMasking,
+    MaskingTransform,
+    RandomMasking,
+    mixed_bits,
+)
 from mim_zoo.models import MIM, DropPatches, MaskPatches
 
 GRID = (3, 5)
@@ -187,7 +192,7 @@ def test_counts_are_exact(
 ) -> None:
     masking = kind(ratio=ratio)
     patches = grid[0] * grid[1]
-    mask = masking.sample(4, grid)
+    mask = masking.sample(torch.arange(4), grid)
     assert mask.shape == (4, patches)
     assert mask.dtype == torch.bool
     visible = int(round(patches * (1 - ratio), 6))  # rounded down, but for float noise
@@ -204,9 +209,12 @@ def test_counts_of_the_papers(ratio: float, patches: int, hidden: int) -> None:
 
 
 def test_random_masks_are_uniform_and_independent() -> None:
-    torch.manual_seed(0)
-    mask = RandomMasking(0.75).sample(4000, (4, 4)).float()
+    mask = RandomMasking(0.75).sample(torch.arange(4000), (4, 4)).float()
     assert (mask.mean(0) - 0.75).abs().max() < 0.03  # every place alike
+    together = (mask.T @ mask / 4000)[~torch.eye(16, dtype=torch.bool)]
+    assert (together - 12 * 11 / (16 * 15)).abs().max() < 0.03  # and every pair
+    following = (mask[1:] * mask[:-1]).mean()  # neighbouring seeds know nothing
+    assert (following - 0.75**2).abs() < 0.01
     assert len({tuple(row) for row in mask.int().tolist()}) > 1000  # of 1820
 
 
@@ -218,24 +226,22 @@ def neighbours(mask: Tensor, grid: tuple[int, int]) -> float:
 
 
 def test_blocks_are_blocks() -> None:
-    torch.manual_seed(0)
-    scattered = neighbours(RandomMasking(0.4).sample(64, (14, 14)), (14, 14))
-    blocks = neighbours(BlockMasking(0.4).sample(64, (14, 14)), (14, 14))
+    seeds = torch.arange(400)
+    scattered = neighbours(RandomMasking(0.4).sample(seeds[:64], (14, 14)), (14, 14))
+    blocks = neighbours(BlockMasking(0.4).sample(seeds[:64], (14, 14)), (14, 14))
     assert scattered < 0.55
     assert blocks > 0.75
-    masks = BlockMasking(0.4).sample(400, (14, 14)).float()
+    masks = BlockMasking(0.4).sample(seeds, (14, 14)).float()
     assert masks.mean(0).view(14, 14)[1:-1, 1:-1].std() < 0.2
     assert masks.mean(0).min() > 0.02  # corners are hidden too
     assert len({tuple(row) for row in masks.int().tolist()}) == 400
 
 
 def test_block_shapes_follow_the_arguments() -> None:
-    torch.manual_seed(0)
-
     def extents(min_aspect: float) -> set[tuple[int, int]]:
         # the least area is all there is to hide: one rectangle if it fits exactly
         masking = BlockMasking(ratio=0.25, min_patches=16, min_aspect=min_aspect)
-        masks = masking.sample(64, (8, 8)).view(-1, 8, 8)
+        masks = masking.sample(torch.arange(64), (8, 8)).view(-1, 8, 8)
         return {(int(m.any(1).sum()), int(m.any(0).sum())) for m in masks}
 
     assert extents(1.0) == {(4, 4)}
@@ -244,17 +250,28 @@ def test_block_shapes_follow_the_arguments() -> None:
 
 
 @pytest.mark.parametrize('kind', [RandomMasking, BlockMasking])
-def test_generators_reproduce(kind: type[MaskingTransform]) -> None:
-    def draw(seed: int) -> Tensor:
-        return kind(0.5).sample(
-            3, (6, 7), generator=torch.Generator().manual_seed(seed)
-        )
-
-    assert torch.equal(draw(1), draw(1))
-    assert not torch.equal(draw(1), draw(2))
+def test_a_mask_depends_on_its_seed_alone(kind: type[MaskingTransform]) -> None:
     state = torch.get_rng_state()
-    draw(1)
+    seeds = torch.tensor([5, 2**62 - 1, 0, 5])
+    masks = kind(0.5).sample(seeds, (6, 7))
+    assert torch.equal(masks[0], masks[3])
+    assert not torch.equal(masks[0], masks[2])
+    assert torch.equal(masks[1:2], kind(0.5).sample(seeds[1:2], (6, 7)))
     assert torch.equal(state, torch.get_rng_state())  # the global one is left alone
+
+
+def test_mixed_bits_are_splitmix64() -> None:
+    """Against the reference in Python integers (state 0 + one golden step)."""
+
+    def reference(x: int) -> int:
+        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+        return x ^ (x >> 31)
+
+    values = [0, 1, 2**62 - 1, 0x9E3779B97F4A7C15]
+    mixed = mixed_bits(torch.tensor([v - 2**64 if v >> 63 else v for v in values]))
+    assert [m % 2**64 for m in mixed.tolist()] == [reference(v) for v in values]
+    assert reference(0x9E3779B97F4A7C15) == 0xE220A8397B1DCDAF  # splitmix64's first
 
 
 @pytest.mark.parametrize('kind', [RandomMasking, BlockMasking])

@@ -132,6 +132,32 @@ def test_masks_in_training_are_drawn_anew(transform: dict, hidden: int) -> None:
     assert torch.equal(first, draw())
 
 
+def test_masks_in_training_follow_the_seed_of_each_image() -> None:
+    preprocessor = build(batch_transforms=[RANDOM])
+
+    def draw(seeds: list[int]) -> Tensor:
+        seed = torch.tensor(seeds)
+        return preprocessor(batch([0, 1], seed=seed), training=True)['mask']
+
+    first, second = draw([11, 22]), draw([22, 33])
+    assert torch.equal(first[1], second[0])  # in whichever batch and place
+    assert not torch.equal(first[0], first[1])
+
+
+@pytest.mark.parametrize('argument', [dict(stride=8), dict(seed=0)])
+def test_what_belongs_into_a_pipeline_is_refused(argument: dict) -> None:
+    with pytest.raises(ValueError, match='stride or a seed'):
+        build(batch_transforms=[dict(RANDOM, **argument)])
+
+
+def test_units_of_deep_images_are_checked() -> None:
+    deep = dict(inputs=torch.full((1, 3, 8, 8), 40_000.0), sample_idx=torch.arange(1))
+    with pytest.raises(ValueError, match='units of your files'):
+        build()(deep)
+    fine = build(mean=[30_000.0] * 3, std=[9_000.0] * 3)(deep)['inputs']
+    assert float(fine.max()) == pytest.approx(10 / 9)
+
+
 @pytest.mark.parametrize('training', [True, False])
 def test_given_masks_are_used(training: bool) -> None:
     mask = torch.rand(2, 24).argsort(1) < 7
