@@ -46,4 +46,10 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
         state = torch.load(work_dir / 'epoch_3.pth', weights_only=False)
         weights.append(state['state_dict'])
     for name, one in weights[0].items():
-        torch.testing.assert_close(weights[1][name], one, rtol=1e-5, atol=1e-5)
+        two = weights[1][name]
+        if name.endswith('qkv.bias'):
+            # softmax does not see the keys' bias: its gradient is rounding noise,
+            # which AdamW brings to the size of a step
+            keys = slice(len(one) // 3, 2 * len(one) // 3)
+            one[keys] = two[keys] = 0
+        torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-5)
