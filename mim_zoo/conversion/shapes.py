@@ -108,7 +108,7 @@ def build_encoder(state: Mapping[str, Tensor], num_heads: int | None = None) -> 
 @torch.no_grad()
 def outputs(encoder: MIMViT, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
     """What the model in ``state`` says of images: class scores, or pooled features."""
-    tokens = encoder.norm(_tokens(encoder, images))
+    tokens = encoder.forward_features(images)
     prefix = encoder.num_prefix_tokens
     fine_tuned = 'fc_norm.weight' in state
     x = pool_tokens(tokens, prefix, 'cls' if prefix and not fine_tuned else 'avg')
@@ -141,15 +141,9 @@ def compare_with_timm(
     generator = torch.Generator().manual_seed(0)
     shape = (2, encoder.in_channels, *encoder.img_size)
     images = torch.randn(shape, generator=generator)
-    ours = encoder.norm(_tokens(encoder, images)), outputs(encoder, state, images)
+    ours = encoder.forward_features(images), outputs(encoder, state, images)
     other = theirs.forward_features(images), theirs(images)
     return max(_difference(a, b) for a, b in zip(ours, other))
-
-
-def _tokens(encoder: MIMViT, images: Tensor) -> Tensor:
-    tokens, pos = encoder.embed(images)
-    last = len(encoder.blocks) - 1
-    return encoder.encode(tokens + pos, [last])[last]
 
 
 def _difference(ours: Tensor, theirs: Tensor) -> float:

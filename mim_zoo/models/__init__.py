@@ -1,5 +1,6 @@
 """Encoders, corruption, necks, decoders, targets, losses and what joins them."""
 
+from .base import EncoderModel, FeatureExtractor
 from .classifier import BatchAugment, Classifier
 from .corruption import DropPatches, MaskPatches
 from .data_preprocessor import MIMDataPreprocessor
@@ -19,6 +20,8 @@ __all__ = [
     'Classifier',
     'DropPatches',
     'Encoder',
+    'EncoderModel',
+    'FeatureExtractor',
     'LevelFusion',
     'LinearDecoder',
     'MIMDataPreprocessor',

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mim_zoo.registry import MODELS
 
-from .encoder import Encoder, pool_features
+from .encoder import Encoder, load_pretrained, pool_tokens
 
 
 class EncoderModel(BaseModel):
@@ -46,7 +46,7 @@ class EncoderModel(BaseModel):
         modules would only log every parameter.
         """
         self.backbone.init_weights()
-        if self.init_cfg:
+        if not load_pretrained(self) and self.init_cfg:
             super().init_weights()
 
     def val_step(self, data: dict) -> list:
@@ -59,7 +59,23 @@ class EncoderModel(BaseModel):
 
     def extract_feat(self, inputs: Tensor, pool: str | None = None) -> Tensor:
         """Pooled features (B, C) of whole normalised images (B, C_in, H, W)."""
-        return pool_features(self.backbone, inputs, pool or self.pool)
+        x = self.backbone.forward_features(inputs)
+        return pool_tokens(x, self.backbone.num_prefix_tokens, pool or self.pool)
+
+
+@MODELS.register_module()
+class FeatureExtractor(EncoderModel):
+    """An encoder and nothing more, for ``KNNHook`` and other uses of its features."""
+
+    def forward(
+        self, inputs: Tensor, data_samples: dict | None = None, mode: str = 'tensor'
+    ) -> Any:
+        """'tensor': features (B, C). 'predict': what is known of each image."""
+        if mode == 'tensor':
+            return self.extract_feat(inputs)
+        if mode != 'predict':
+            raise ValueError(f'mode: got {mode!r}, expected tensor or predict')
+        return add_samples([{} for _ in inputs], data_samples)
 
 
 def unwrap(model: nn.Module) -> Any:

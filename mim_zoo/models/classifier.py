@@ -99,14 +99,16 @@ class Classifier(EncoderModel):
             return self.predict(inputs, data_samples)
         raise ValueError(f'mode: got {mode!r}, expected loss, predict or tensor')
 
+    def extract_feat(self, inputs: Tensor, pool: str | None = None) -> Tensor:
+        """What the linear layer sees of images (B, C_in, H, W): normed, (B, C)."""
+        x = super().extract_feat(inputs, pool)
+        if self.head_norm == 'layer':
+            return self.fc_norm(x)
+        return self.bn(x) if self.head_norm == 'batch' else x
+
     def classify(self, inputs: Tensor) -> Tensor:
         """Logits (B, classes) of images (B, C_in, H, W)."""
-        x = self.extract_feat(inputs)
-        if self.head_norm == 'layer':
-            x = self.fc_norm(x)
-        elif self.head_norm == 'batch':
-            x = self.bn(x)
-        return self.head(x)
+        return self.head(self.extract_feat(inputs))
 
     def loss(self, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Cross entropy with labels (B,), or with the soft ones of ``augment``."""

@@ -82,34 +82,41 @@ class Encoder(BaseModule):
             maps.append(x.reshape(x.shape[0], -1, *grid))
         return tuple(maps)
 
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Normed tokens (B, P + L, C) of the last block, nothing hidden."""
+        tokens, pos = self.embed(images)
+        last = len(self.levels) - 1
+        return self.norm(self.encode(tokens + pos, [last])[last])
+
     def init_weights(self) -> None:
         """Load ``init_cfg``'s checkpoint with a report; a poor match is an error.
 
         Without one nothing happens: the constructor has drawn the random weights.
         """
-        # here, because the engine's hooks import the models
-        from mim_zoo.engine.loading import load_weights
-
-        cfg = self.init_cfg
-        if isinstance(cfg, dict) and cfg.get('type') == 'Pretrained':
-            load_weights(
-                self,
-                cfg['checkpoint'],
-                prefix=cfg.get('prefix') or '',
-                min_share=cfg.get('min_share', 0.9),
-                trust=cfg.get('trust', False),
-            )
-            self.is_init = True
-        elif cfg:
+        if not load_pretrained(self) and self.init_cfg:
             super().init_weights()
 
 
-def pool_features(encoder: Encoder, images: Tensor, pool: str = 'avg') -> Tensor:
-    """Normed output of the last block, pooled: (B, C_in, H, W) -> (B, C)."""
-    tokens, pos = encoder.embed(images)
-    last = len(encoder.levels) - 1
-    x = encoder.norm(encoder.encode(tokens + pos, [last])[last])
-    return pool_tokens(x, encoder.num_prefix_tokens, pool)
+def load_pretrained(module: BaseModule) -> bool:
+    """Follow ``init_cfg=dict(type='Pretrained', checkpoint=, prefix=, ...)``, if it is.
+
+    Beside these it takes ``min_share`` and ``trust`` of ``load_weights``.
+    """
+    # here, because the engine's hooks import the models
+    from mim_zoo.engine.loading import load_weights
+
+    cfg = module.init_cfg
+    if not isinstance(cfg, dict) or cfg.get('type') != 'Pretrained':
+        return False
+    load_weights(
+        module,
+        cfg['checkpoint'],
+        prefix=cfg.get('prefix') or '',
+        min_share=cfg.get('min_share', 0.9),
+        trust=cfg.get('trust', False),
+    )
+    module.is_init = True
+    return True
 
 
 def check_pool(pool: str, prefix_tokens: int) -> None:
