@@ -16,7 +16,8 @@ def dataset_features(
 ) -> tuple[Tensor, Tensor | None]:
     """Features (N, C) of whole images and labels (N,), on the CPU, from all ranks.
 
-    ``model`` is a ``MIM`` or ``Classifier``. Labels are None when there are none.
+    ``model`` is an ``EncoderModel``. Labels are None when there are none. ValueError
+    when no rank has an image.
     """
     model = unwrap(model)
     training = model.training
@@ -32,8 +33,14 @@ def dataset_features(
         if 'gt_label' in data['data_samples']:
             labels.append(data['data_samples']['gt_label'].cpu())
     model.train(training)
-    if not features:
+    x = _gathered(features)
+    if x is None:
         raise ValueError('features: got an empty data set, expected at least one image')
-    x = torch.cat(all_gather_object(torch.cat(features)))
-    y = torch.cat(all_gather_object(torch.cat(labels))) if labels else None
-    return x, y
+    return x, _gathered(labels)
+
+
+def _gathered(parts: list[Tensor]) -> Tensor | None:
+    """All ranks' parts in one tensor; None if there are none (every rank must call)."""
+    everybody = all_gather_object(torch.cat(parts) if parts else None)
+    found = [part for part in everybody if part is not None]
+    return torch.cat(found) if found else None

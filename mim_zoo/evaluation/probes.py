@@ -19,7 +19,7 @@ def knn_accuracy(
     """Top-1 share of weighted k-nearest-neighbour votes (1805.01978, 2104.14294).
 
     bank (N, C), queries (Q, C); cosine similarity, votes weighted by
-    exp(similarity / temperature).
+    exp(similarity / temperature). Runs where ``bank`` is, 256 queries at a time.
     """
     if k < 1 or temperature <= 0:
         raise ValueError(
@@ -27,10 +27,11 @@ def knn_accuracy(
             'temperature > 0'
         )
     k = min(k, len(bank))
-    num_classes = int(torch.cat([bank_labels, labels]).max()) + 1
-    bank = F.normalize(bank, dim=1)
+    num_classes = int(max(bank_labels.max(), labels.max())) + 1
+    bank, bank_labels = F.normalize(bank, dim=1), bank_labels.to(bank.device)
+    queries, labels = F.normalize(queries.to(bank), dim=1), labels.to(bank.device)
     correct = 0
-    for q, y in zip(F.normalize(queries, dim=1).split(1024), labels.split(1024)):
+    for q, y in zip(queries.split(256), labels.split(256)):
         similarity, index = (q @ bank.T).topk(k, dim=1)  # (q, k)
         votes = torch.zeros(len(q), num_classes, device=q.device)
         votes.scatter_add_(1, bank_labels[index], (similarity / temperature).exp())
@@ -53,7 +54,7 @@ def linear_probe_accuracy(
     """
     mean, std = bank.mean(0), bank.std(0) + 1e-6
     bank, queries = (bank - mean) / std, (queries - mean) / std
-    num_classes = int(torch.cat([bank_labels, labels]).max()) + 1
+    num_classes = int(max(bank_labels.max(), labels.max())) + 1
     with torch.enable_grad():
         weight = torch.zeros(num_classes, bank.shape[1], requires_grad=True)
         bias = torch.zeros(num_classes, requires_grad=True)

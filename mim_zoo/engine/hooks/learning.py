@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -102,7 +103,8 @@ class KNNHook(EvaluationHook):
                 'labels; use a labelled data set (ImageFolder with_label=True) or '
                 'remove the hook'
             )
-        top1 = knn_accuracy(x, y, queries, labels, self.k, self.temperature)
+        bank = x.to(get_device())  # the similarities of a large bank take a GPU
+        top1 = knn_accuracy(bank, y, queries, labels, self.k, self.temperature)
         metrics = dict(knn_top1=top1)
         if self.linear:
             metrics['linear_top1'] = linear_probe_accuracy(x, y, queries, labels)
