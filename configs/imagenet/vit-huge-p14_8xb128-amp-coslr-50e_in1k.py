@@ -6,6 +6,7 @@
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/imagenet_finetune.py',
+    '../_base_/schedules/imagenet_finetune.py',
 ]
 
 model = dict(
@@ -32,27 +33,10 @@ model = dict(
     data_preprocessor=dict(type='MIMDataPreprocessor'),
 )
 
-lr = 4e-3  # 1e-3 x 1024 / 256
 optim_wrapper = dict(
-    type='AmpOptimWrapper',
-    dtype='bfloat16',
-    optimizer=dict(type='AdamW', lr=lr, betas=(0.9, 0.999), weight_decay=0.05),
-    constructor='LayerDecayConstructor',
-    paramwise_cfg=dict(
-        layer_decay_rate=0.75, no_decay_names=('pos_embed', 'cls_token')
-    ),
+    optimizer=dict(lr=4e-3),  # 1e-3 x 1024 / 256
+    paramwise_cfg=dict(layer_decay_rate=0.75),
 )
-param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=1e-6, begin=0, end=5, convert_to_iter_based=True
-    ),
-    dict(
-        type='CosineAnnealingLR',
-        eta_min_ratio=1e-6 / lr,  # of each layer's own rate, as officially
-        begin=5,
-        convert_to_iter_based=True,
-    ),
-]
-train_cfg = dict(type='EpochTrainLoop', max_epochs=50, val_interval=5)
-auto_scale_lr = dict(base_batch_size=1024)
+_base_.param_scheduler[1].eta_min_ratio = 1e-6 / 4e-3
+train_cfg = dict(max_epochs=50)
 default_hooks = dict(checkpoint=dict(interval=5, save_best='accuracy/top1'))
