@@ -42,3 +42,4 @@ param_scheduler = [
 train_cfg = dict(type='EpochTrainLoop', max_epochs=10, val_interval=5)
 auto_scale_lr = dict(base_batch_size=128)
 default_hooks = dict(checkpoint=dict(interval=5))
+model_wrapper_cfg = dict(type='MMDistributedDataParallel', broadcast_buffers=True)

@@ -44,3 +44,4 @@ param_scheduler = [
 train_cfg = dict(type='EpochTrainLoop', max_epochs=100, val_interval=10)
 auto_scale_lr = dict(base_batch_size=512)
 default_hooks = dict(checkpoint=dict(interval=10))
+model_wrapper_cfg = dict(type='MMDistributedDataParallel', broadcast_buffers=True)

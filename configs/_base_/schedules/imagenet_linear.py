@@ -14,3 +14,6 @@ param_scheduler = [
 ]
 train_cfg = dict(type='EpochTrainLoop', max_epochs=90, val_interval=5)
 auto_scale_lr = dict(base_batch_size=16384)
+
+# As officially, all processes go on with the BatchNorm statistics of the first.
+model_wrapper_cfg = dict(type='MMDistributedDataParallel', broadcast_buffers=True)
