@@ -1,6 +1,7 @@
 # MAE, ViT-H/14, 800 epochs on ImageNet
 #   tools/dist_train.sh configs/mae/mae_vit-huge-p14_8xb512-amp-coslr-800e_in1k.py 8
-# Hardware: 8 GPUs of 80 GB; hours are not published for this size.
+# Hardware: 8 GPUs, with another number add --auto-scale-lr; memory: not measured by us;
+# hours: not published for this size.
 # Expected top-1: not published for 800 epochs.
 _base_ = [
     '../_base_/default_runtime.py',
@@ -25,4 +26,4 @@ model = dict(
     ),
 )
 
-default_hooks = dict(checkpoint=dict(interval=20))
+default_hooks = dict(checkpoint=dict(interval=5, max_keep_ckpts=3))

@@ -3,10 +3,11 @@ import re
 
 import pytest
 import torch
+import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
-from tiny import ALL, dicts, make_data, name_of, pretrained, tiny
+from tiny import ALL, CONFIGS, dicts, make_data, name_of, pretrained, tiny
 
 from mim_zoo.engine.runner import ZooRunner
 from mim_zoo.registry import MODELS
@@ -92,13 +93,11 @@ def test_builds_at_full_size(path):
     assert any(p.requires_grad for p in model.parameters())
 
 
-@each
+@pytest.mark.parametrize(
+    'path', [p for p in ALL if 'train_cfg' in Config.fromfile(p)], ids=name_of
+)
 def test_trains_and_evaluates(path, shrunk):
     cfg = shrunk(path)
-    if re.search('knn', path.name):
-        runner = ZooRunner.from_cfg(cfg)
-        assert 0 <= runner.test()['knn_top1'] <= 1
-        return
     runner = ZooRunner.from_cfg(cfg)
     stop, metrics = OneEpoch(), Metrics()
     runner.register_hook(stop)
@@ -108,6 +107,8 @@ def test_trains_and_evaluates(path, shrunk):
     assert all(map(math.isfinite, stop.losses))
     wanted = 'accuracy/top1' if cfg.model.type == 'Classifier' else 'explained_share'
     assert math.isfinite(metrics.values[wanted])
+    if 'KNNHook' in str(cfg.get('custom_hooks')):
+        assert 0 <= metrics.values['knn_top1'] <= 1
     length = len(runner.train_dataloader)
     last = max(s.end if s.by_epoch else s.end / length for s in runner.param_schedulers)
     assert last == runner.max_epochs == Config.fromfile(path).train_cfg.max_epochs
@@ -194,6 +195,46 @@ def test_linear_probe_scales_to_the_accumulated_batch(shrunk):
     batch = 4 * cfg.optim_wrapper.accumulative_counts
     assert groups[0]['initial_lr'] == pytest.approx(6.4 * batch / 16384)
     assert sum(p.numel() for g in groups for p in g['params']) == 17 * 1000
+
+
+@pytest.mark.parametrize('path', [p for p in ALL if 'linear' in p.name], ids=name_of)
+def test_linear_probes_share_batch_norm_statistics(path, shrunk, tmp_path, monkeypatch):
+    cfg = shrunk(path)
+    runner = ZooRunner.from_cfg(cfg)
+    runner._distributed = True  # as under a launcher
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    store = dist.FileStore(str(tmp_path / 'store'), 1)
+    dist.init_process_group('gloo', store=store, rank=0, world_size=1)
+    try:
+        wrapped = runner.wrap_model(cfg.model_wrapper_cfg, runner.model)
+        assert wrapped.broadcast_buffers
+        assert {'module.bn.running_mean'} <= dict(wrapped.named_buffers()).keys()
+    finally:
+        dist.destroy_process_group()
+
+
+def test_pretraining_on_labelled_data_tells_whether_it_learns():
+    for path in ALL:
+        cfg = Config.fromfile(path)
+        if cfg.model.type == 'MAE' and 'folder' not in path.parts:
+            assert 'KNNHook' in [hook.type for hook in cfg.custom_hooks], path
+
+
+def test_a_kill_costs_five_epochs_of_imagenet_at_most():
+    for path in (CONFIGS / 'mae').glob('*.py'):
+        checkpoint = Config.fromfile(path).default_hooks.checkpoint
+        assert checkpoint.interval <= 5
+        assert checkpoint.max_keep_ckpts == 3
+
+
+@pytest.mark.parametrize('percent', [1, 10])
+@pytest.mark.parametrize('name', [name for name, *_ in FINETUNE])
+def test_few_shot_is_fine_tuning_on_a_list(name, percent):
+    whole = Config.fromfile(CONFIGS / f'imagenet/{name}.py')
+    few = Config.fromfile(CONFIGS / f'imagenet/{name}-{percent}percent.py')
+    listed = few.train_dataloader.dataset.pop('list_file')
+    assert listed == f'{{data_root}}/meta/train_{percent}percent.txt'
+    assert few._cfg_dict == whole._cfg_dict
 
 
 def test_digits_start_from_where_the_photos_end():

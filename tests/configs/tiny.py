@@ -80,7 +80,8 @@ def tiny(cfg: Config, data_root: Path, checkpoint: Path, work_dir: Path) -> Conf
             node.update(persistent_workers=False, pin_memory=False)
     if 'data_root' in cfg:
         cfg.data_root = str(data_root)
-    cfg.train_cfg.val_interval = 1
+    if 'train_cfg' in cfg:  # else for tools/test.py only
+        cfg.train_cfg.val_interval = 1
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = work_dir.name
     return cfg

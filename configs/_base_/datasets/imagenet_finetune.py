@@ -1,6 +1,6 @@
 # ImageNet with labels, augmented as MAE fine-tunes (2111.06377); random erasing, Mixup
 # and CutMix follow on the device, see BatchAugment in the model.
-data_root = 'data/imagenet'
+_base_ = './imagenet_val.py'
 
 train_pipeline = [
     dict(type='LoadImage'),
@@ -9,12 +9,6 @@ train_pipeline = [
     ),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandAugment', policy='rand-m9-mstd0.5-inc1', interpolation='bicubic'),
-    dict(type='PackInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='Resize', size=256, interpolation='bicubic'),
-    dict(type='CenterCrop', size=224),
     dict(type='PackInputs'),
 ]
 
@@ -33,23 +27,3 @@ train_dataloader = dict(
         pipeline=train_pipeline,
     ),
 )
-val_dataloader = dict(
-    batch_size=256,
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
-    sampler=dict(type='EpochSampler', shuffle=False, round_up=False),
-    collate_fn=dict(type='collate_readable'),
-    dataset=dict(
-        type='ImageFolder',
-        data_root='{data_root}/val',
-        with_label=True,
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
-val_cfg = dict()
-val_evaluator = [dict(type='Accuracy', topk=(1, 5))]
-test_dataloader = val_dataloader
-test_cfg = val_cfg
-test_evaluator = val_evaluator

@@ -1,6 +1,6 @@
 # ImageNet with labels as the MAE linear probe sees it (2111.06377): one draw per crop,
 # no second try, and a flip. 8 GPUs x 512 x 4 accumulated = 16,384.
-data_root = 'data/imagenet'
+_base_ = './imagenet_val.py'
 
 train_pipeline = [
     dict(type='LoadImage'),
@@ -12,12 +12,6 @@ train_pipeline = [
         single_draw=True,
     ),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='Resize', size=256, interpolation='bicubic'),
-    dict(type='CenterCrop', size=224),
     dict(type='PackInputs'),
 ]
 
@@ -36,23 +30,3 @@ train_dataloader = dict(
         pipeline=train_pipeline,
     ),
 )
-val_dataloader = dict(
-    batch_size=256,
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
-    sampler=dict(type='EpochSampler', shuffle=False, round_up=False),
-    collate_fn=dict(type='collate_readable'),
-    dataset=dict(
-        type='ImageFolder',
-        data_root='{data_root}/val',
-        with_label=True,
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
-val_cfg = dict()
-val_evaluator = [dict(type='Accuracy', topk=(1, 5))]
-test_dataloader = val_dataloader
-test_cfg = val_cfg
-test_evaluator = val_evaluator

@@ -1,10 +1,10 @@
-# 20 nearest neighbours on frozen features of ViT-H/14 (2104.14294), ImageNet
-#   tools/dist_test.sh configs/imagenet/mae_vit-huge-p14_knn_in1k.py PRE_TRAINED.pth 8
-# Hardware: any; the time of one pass over the training images.
-# Expected: no published number for MAE. Prints knn_top1 (0 to 1); nothing is trained.
-_base_ = '../mae/mae_vit-huge-p14_8xb512-amp-coslr-800e_in1k.py'
+# ImageNet's validation images by their neighbours among all training images. Nothing is
+# trained: for tools/test.py only.
+_base_ = './imagenet_val.py'
 
-test_dataloader = dict(dataset=dict(with_label=True))
+val_evaluator = []
+test_evaluator = val_evaluator
+
 bank = dict(
     batch_size=256,
     num_workers=8,
