@@ -5,7 +5,7 @@ from .checkpoint import SafeCheckpointHook, newest_whole_checkpoint
 from .hooks import ProgressHook
 from .lars import LARS
 from .layer_decay import LayerDecayConstructor
-from .loops import EpochTrainLoop
+from .loops import EpochTrainLoop, TestLoop, ValLoop
 from .resuming import ResumeStateHook
 from .runner import ZooRunner
 
@@ -17,6 +17,8 @@ __all__ = [
     'ProgressHook',
     'ResumeStateHook',
     'SafeCheckpointHook',
+    'TestLoop',
+    'ValLoop',
     'ZooRunner',
     'newest_whole_checkpoint',
 ]

@@ -27,7 +27,10 @@ def fill_data_root(part: Any, cfg: Mapping[str, Any]) -> Any:
 def _filled(part: Any, root: str | None) -> Any:
     if isinstance(part, str) and PLACE in part:
         if root is None:
-            raise ValueError(f'{part!r} needs a top-level data_root in the config.')
+            raise ValueError(
+                f"{part!r}: the config's top-level data_root is not set. Fix: set it, "
+                'e.g. --cfg-options data_root=/path/to/images'
+            )
         return part.replace(PLACE, root)
     if isinstance(part, dict):
         return type(part)({key: _filled(value, root) for key, value in part.items()})

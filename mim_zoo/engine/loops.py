@@ -1,4 +1,4 @@
-"""A training loop that goes on in the middle of an epoch."""
+"""Loops that go on inside an epoch, and that skip batches nobody could read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import TestLoop as MMEngineTestLoop
+from mmengine.runner import ValLoop as MMEngineValLoop
 from torch.utils.data import DataLoader
 
 from mim_zoo.registry import LOOPS
@@ -31,6 +33,20 @@ def layout_of(loader: DataLoader) -> dict[str, int | None]:
         'global_batch': None if size is None else size * get_world_size(),
         'samples': _length(loader.dataset),
     }
+
+
+def check_batches(loader: DataLoader) -> None:
+    """ValueError if ``drop_last`` leaves this loader no batch at all."""
+    drops = getattr(loader.batch_sampler, 'drop_last', False)
+    if not drops or _length(loader) != 0:
+        return
+    size, ranks = batch_size_of(loader), get_world_size()
+    raise ValueError(
+        f'A data set of {_length(loader.dataset)} images gives no batch: batch_size='
+        f'{size} on each of {ranks} process(es) takes {int(size or 0) * ranks} images, '
+        'and drop_last=True drops what is left over. Fix: a smaller batch_size (at '
+        f'most {len(sampler_of(loader))}), drop_last=False, or more images.'
+    )
 
 
 def _length(data: Any) -> int | None:
@@ -113,3 +129,25 @@ class EpochTrainLoop(EpochBasedTrainLoop):
             f'{len(self.dataloader)}.'
         )
         sampler.set_start(batches * size)
+
+
+@LOOPS.register_module()
+class ValLoop(MMEngineValLoop):
+    """MMEngine's; a batch ``{}``, all its images unreadable, reaches nobody."""
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Evaluate one batch, unless nothing is in it."""
+        if data_batch:
+            super().run_iter(idx, data_batch)
+
+
+@LOOPS.register_module()
+class TestLoop(MMEngineTestLoop):
+    """MMEngine's; a batch ``{}``, all its images unreadable, reaches nobody."""
+
+    __test__ = False  # no test case of pytest's
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Evaluate one batch, unless nothing is in it."""
+        if data_batch:
+            super().run_iter(idx, data_batch)

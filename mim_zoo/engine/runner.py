@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -18,7 +18,7 @@ from .checkpoint import check_whole, local_backend_args, newest_whole_checkpoint
 from .data_root import fill_data_root
 from .distributed import cpu_wrapper_cfg, init_gloo, on_cpu
 from .loading import load_weights, read_checkpoint, state_dict_of
-from .loops import batch_size_of, sampler_of
+from .loops import batch_size_of, check_batches, sampler_of
 from .resuming import (
     group_values,
     restore_gradients,
@@ -118,9 +118,22 @@ class ZooRunner(Runner):
         seed: int | None = None,
         diff_rank_seed: bool = False,
     ) -> DataLoader:
-        """Build a dataloader, the config's ``data_root`` filled in."""
+        """Build a dataloader, the config's ``data_root`` filled in.
+
+        Raises ValueError when ``drop_last`` leaves it no batch.
+        """
         filled = fill_data_root(dataloader, self.cfg)
-        return Runner.build_dataloader(filled, seed, diff_rank_seed)
+        loader = Runner.build_dataloader(filled, seed, diff_rank_seed)
+        check_batches(loader)
+        return loader
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the validation loop, ours unless ``type`` says otherwise."""
+        return super().build_val_loop(_typed(loop, 'mim_zoo.ValLoop'))
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the test loop, ours unless ``type`` says otherwise."""
+        return super().build_test_loop(_typed(loop, 'mim_zoo.TestLoop'))
 
     def save_checkpoint(
         self,
@@ -254,3 +267,7 @@ class ZooRunner(Runner):
         found = [newest_whole_checkpoint(self.work_dir) if is_main_process() else None]
         broadcast_object_list(found)
         return found[0]
+
+
+def _typed(loop: BaseLoop | dict, default: str) -> BaseLoop | dict:
+    return {'type': default, **loop} if isinstance(loop, dict) else loop
