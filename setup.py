@@ -1,7 +1,7 @@
 """Packaging; ``mim_zoo/.mim`` is where OpenMMLab's ``mim`` looks for configs and tools.
 
 A wheel gets copies of ``configs``, ``tools`` and ``model-index.yml`` there, an editable
-install links; ``mim_zoo.cli.find_config`` finds the copies by name.
+install links; ``mim_zoo.paths`` finds the copies by name.
 """
 
 import runpy

@@ -18,6 +18,7 @@ from .engine.loading import load_weights, read_checkpoint, state_dict_of
 from .models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from .models.encoder import Encoder, pool_tokens
 from .models.vit import ARCHS, MIMViT
+from .paths import shipped_config, shipped_configs
 from .registry import MODELS
 
 _ENCODER = re.compile(r'mim_vit_([a-z]+)_patch(\d+)')
@@ -29,7 +30,7 @@ def list_models(pattern: str | None = None) -> list[str]:
     ``pattern`` filters as a shell would: ``'*base*'``.
     """
     names = [f'mim_vit_{a}_patch{s.get("patch_size", 16)}' for a, s in ARCHS.items()]
-    names += sorted(_configs())
+    names += sorted(path.stem for path in shipped_configs().values())
     return [name for name in names if pattern is None or fnmatch(name, pattern)]
 
 
@@ -107,12 +108,10 @@ def extract_features(
 
 
 def _features(encoder: Encoder, images: Tensor, pool: str) -> Tensor:
-    tokens, pos = encoder.embed(images)
-    last = len(encoder.levels) - 1
-    x = encoder.norm(encoder.encode(tokens + pos, [last])[last])
+    x = encoder.forward_features(images)
     if pool != 'map':
         return pool_tokens(x, encoder.num_prefix_tokens, pool)
-    grid = encoder.grid(images.shape[-2:], encoder.levels[last][1])
+    grid = encoder.grid(images.shape[-2:], encoder.levels[-1][1])
     return x[:, encoder.num_prefix_tokens :].transpose(1, 2).unflatten(2, grid)
 
 
@@ -154,21 +153,9 @@ def _statistics(
     return shift.float().view(-1, 1, 1), scale.float().view(-1, 1, 1)
 
 
-def _configs() -> dict[str, Path]:
-    """{name: path} of the configs that came with the code, base files left out."""
-    here = Path(__file__).parent
-    for folder in (here / '.mim' / 'configs', here.parent / 'configs'):
-        if folder.is_dir():
-            files = folder.rglob('*.py')
-            return {f.stem: f for f in files if '_base_' not in f.parts}
-    return {}
-
-
 def _config_path(name: str | Path) -> Path:
     path = Path(name)
-    if path.suffix == '.py' and path.is_file():
-        return path
-    found = _configs().get(path.stem)
+    found = path if path.suffix == '.py' and path.is_file() else shipped_config(name)
     if found is None:
         raise ValueError(
             f'{name}: no such model; expected one of list_models(), '

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import mmengine.registry
 from mmengine.config import Config, DictAction
@@ -21,14 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from . import registry
+from .errors import fail
+from .paths import shipped_config, shipped_configs
 from .registry import RUNNERS, SCOPE
-
-PACKAGE = Path(__file__).resolve().parent
-
-
-def fail(message: str) -> NoReturn:
-    """End the command with one line on stderr and exit status 1."""
-    raise SystemExit(f'error: {message}')
 
 
 class _Options(DictAction):
@@ -64,6 +59,9 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         default='none',
         help='what started the processes',
     )
+    parser.add_argument(
+        '--debug', action='store_true', help='show the traceback of every error'
+    )
     # torch.distributed.launch passes either spelling; torchrun neither.
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS
@@ -90,20 +88,13 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def find_config(name: str) -> Path:
     """A config by path, or by its name below the configs that come with mim_zoo."""
-    shipped = [PACKAGE.parent / 'configs', PACKAGE / '.mim' / 'configs']
-    roots = [root for root in shipped if root.is_dir()]
-    for base in [Path(), *roots, *(root.parent for root in roots)]:
-        for path in (base / name, base / f'{name}.py'):
-            if path.is_file():
-                return path
-    known = {
-        str(path.relative_to(root)): path
-        for root in roots
-        for path in root.rglob('*.py')
-        if '_base_' not in path.parts
-    }
+    for path in (Path(name), Path(f'{name}.py')):
+        if path.is_file():
+            return path
+    if (found := shipped_config(name)) is not None:
+        return found
     neighbours = [str(path) for path in Path(name).parent.glob('*.py')]
-    fail(f'no config file "{name}"{_nearest(name, [*neighbours, *known])}')
+    fail(f'no config file "{name}"{_nearest(name, [*neighbours, *shipped_configs()])}')
 
 
 def check_file(path: str, what: str) -> None:

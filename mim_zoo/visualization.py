@@ -4,6 +4,7 @@ Legend: B images, V views, L patches, D target size.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,27 @@ def draw_reconstruction(
     return _annotate(_join(grid, axis=1), COLUMNS * blocks, text)
 
 
+@torch.no_grad()
+def draw_batch(model: MIM, batch: dict[str, Any], note: str = '') -> np.ndarray:
+    """``draw_reconstruction`` of a batch as a dataloader gives it, masks made as usual.
+
+    ValueError when no image of it could be read or nothing makes masks for it.
+    """
+    if not batch:
+        raise ValueError('no image could be read: there is nothing to draw')
+    data = model.data_preprocessor(batch, training=False)
+    if 'mask' not in data:
+        raise ValueError(
+            'nothing hides patches of these images, so there is nothing to draw: the '
+            "model's data_preprocessor has no batch_transforms, and no masks came with "
+            'the images (image files named by hand pass no pipeline of the config). '
+            'Fix: model.data_preprocessor.batch_transforms=[dict('
+            "type='RandomMasking', ratio=0.75)], or images from a data set whose "
+            'pipeline ends in a masking transform.'
+        )
+    return draw_reconstruction(model, data['inputs'], data['mask'], note)
+
+
 def load_pictures(
     paths: Sequence[str | Path], encoder: Encoder, limit: int
 ) -> dict[str, Any]:
@@ -114,7 +136,7 @@ def load_pictures(
     pipeline = Compose(
         [
             LoadImage(channels=channels),
-            Resize(min(encoder.img_size)),
+            partial(_cover, size=encoder.img_size),
             CenterCrop(encoder.img_size),
             PackInputs(),
         ]
@@ -125,6 +147,14 @@ def load_pictures(
             for i, path in enumerate(files[:limit])
         ]
     )
+
+
+def _cover(results: dict, size: tuple[int, int]) -> dict:
+    """Resize, keeping the aspect, until (h, w) is just covered."""
+    (h, w), (height, width) = size, results['img'].shape[:2]
+    if h * width > w * height:
+        return Resize((h, width * h // height))(results)
+    return Resize((height * w // width, w))(results)
 
 
 def _pictures_below(folder: Path) -> list[Path]:

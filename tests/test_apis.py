@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import mim_zoo
-from mim_zoo import extract_features, get_model, list_models
+from mim_zoo import apis, cli, extract_features, get_model, list_models, paths
 from mim_zoo.engine.loading import save_state_dict
 from mim_zoo.models import MIM, MIMViT
 
@@ -50,6 +50,21 @@ def test_listed_configs_exist():
     roots = Path(mim_zoo.__file__).parents[1] / 'configs'
     files = [f for f in roots.rglob('*.py') if '_base_' not in f.parts]
     assert set(list_models()) >= {f.stem for f in files}
+
+
+def test_configs_are_found_as_the_tools_find_them(monkeypatch, tmp_path):
+    package = tmp_path / 'mim_zoo'
+    for root in (tmp_path / 'configs', package / '.mim' / 'configs'):
+        (root / 'mae').mkdir(parents=True)
+        (root / 'mae' / 'one.py').touch()
+    monkeypatch.setattr(paths, 'PACKAGE', package)
+    installed = package / '.mim' / 'configs' / 'mae' / 'one.py'
+    checkout = tmp_path / 'configs' / 'mae' / 'one.py'
+    for expected in (installed, checkout):  # somebody else's configs/, then ours
+        for name in ('one', 'mae/one', 'mae/one.py', 'configs/mae/one'):
+            assert apis._config_path(name) == cli.find_config(name) == expected
+        (tmp_path / 'setup.py').touch()
+    assert list_models('one') == ['one']
 
 
 def test_unknown_names_say_what_is_known():

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
@@ -19,8 +18,9 @@ from mim_zoo import cli  # noqa: E402
 from mim_zoo.engine.data_root import fill_data_root  # noqa: E402
 from mim_zoo.engine.hooks.picture import fixed_batch  # noqa: E402
 from mim_zoo.engine.loading import load_weights  # noqa: E402
+from mim_zoo.errors import plain_errors  # noqa: E402
 from mim_zoo.registry import MODELS, SCOPE  # noqa: E402
-from mim_zoo.visualization import draw_reconstruction, load_pictures  # noqa: E402
+from mim_zoo.visualization import draw_batch, load_pictures  # noqa: E402
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -39,8 +39,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Draw, and say where."""
+    """Draw."""
     args = parse_args(argv)
+    with plain_errors(args.debug):
+        draw(args)
+
+
+def draw(args: argparse.Namespace) -> None:
+    """Draw, and say where."""
     cfg = cli.load_config(args)
     cli.check_file(args.checkpoint, 'checkpoint')
     init_default_scope(cfg.get('default_scope', SCOPE))
@@ -55,12 +61,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             cli.fail('the config has no test_dataloader; name images with --images.')
         loader = Runner.build_dataloader(fill_data_root(cfg.test_dataloader, cfg))
         batch = fixed_batch(loader, args.num_images)
-    with torch.no_grad():
-        data = model.data_preprocessor(batch, training=False)
-    picture = draw_reconstruction(model, data['inputs'], data['mask'])
+    picture = draw_batch(model, batch)
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(args.out)
-    print(f'{len(data["inputs"])} images drawn to {Path(args.out).resolve()}')
+    print(f'{len(batch["inputs"])} images drawn to {Path(args.out).resolve()}')
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ if (ROOT / 'mim_zoo' / 'version.py').is_file():  # in a checkout, its own code
     sys.path.insert(0, str(ROOT))
 
 from mim_zoo import cli  # noqa: E402
+from mim_zoo.errors import plain_errors  # noqa: E402
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -22,8 +23,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure, print a table, write JSON if asked."""
+    """Measure."""
     args = parse_args(argv)
+    with plain_errors(args.debug):
+        measure(args)
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Measure, print a table, write JSON if asked."""
     cfg = cli.load_config(args)
     for part in ('test_dataloader', 'test_cfg', 'test_evaluator'):
         if cfg.get(part) is None:

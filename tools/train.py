@@ -11,6 +11,7 @@ if (ROOT / 'mim_zoo' / 'version.py').is_file():  # in a checkout, its own code
     sys.path.insert(0, str(ROOT))
 
 from mim_zoo import cli  # noqa: E402
+from mim_zoo.errors import plain_errors  # noqa: E402
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -39,6 +40,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train."""
     args = parse_args(argv)
+    with plain_errors(args.debug):
+        train(args)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Build what the arguments describe and run it."""
     cfg = cli.load_config(args)
     if args.amp:
         cli.enable_amp(cfg)

@@ -5,6 +5,7 @@ from PIL import Image
 
 from mim_zoo.registry import MODELS
 from mim_zoo.visualization import (
+    draw_batch,
     draw_reconstruction,
     load_pictures,
     reconstruction_columns,
@@ -90,6 +91,18 @@ def test_many_views_stand_in_two_blocks():
     assert (last == 255).all()  # the eighth place is empty
 
 
+def test_a_batch_without_masks_or_images_is_refused():
+    model = tiny()
+    raw, data = batch(model)
+    expected = draw_reconstruction(model, data['inputs'], data['mask'])
+    assert np.array_equal(draw_batch(model, raw), expected)
+    model.data_preprocessor.masking = None
+    with pytest.raises(ValueError, match='batch_transforms'):
+        draw_batch(model, raw)
+    with pytest.raises(ValueError, match='no image could be read'):
+        draw_batch(model, {})
+
+
 def test_pictures_from_files_and_folders(tmp_path):
     model = tiny()
     for name, size in (('a.png', (40, 30)), ('b.jpg', (30, 60))):
@@ -97,5 +110,7 @@ def test_pictures_from_files_and_folders(tmp_path):
     data = load_pictures([tmp_path, tmp_path / 'a.png'], model.backbone, limit=8)
     assert data['inputs'].shape == (3, 3, 16, 24)
     assert len(load_pictures([tmp_path], model.backbone, limit=1)['inputs']) == 1
+    assert (data['inputs'][:, 0] > 250).all()  # no black bars where too narrow
+    assert (data['inputs'][:, 1:] < 5).all()
     with pytest.raises(ValueError, match='no such image'):
         load_pictures([tmp_path / 'c.png'], model.backbone, limit=1)

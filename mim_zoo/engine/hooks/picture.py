@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from mim_zoo.models.base import unwrap
 from mim_zoo.registry import HOOKS
-from mim_zoo.visualization import draw_reconstruction
+from mim_zoo.visualization import draw_batch
 
 
 @HOOKS.register_module()
@@ -45,15 +45,16 @@ class ReconstructionHook(Hook):
         self, runner: Runner, dataloader: DataLoader, metrics: dict, name: str
     ) -> None:
         """Write ``reconstructions/NAME.png``."""
+        batch = fixed_batch(dataloader, self.num_images)
+        if not batch:
+            runner.logger.warning(f'{name}: not one image to draw could be read.')
+            return
+        share = metrics.get('explained_share')
+        note = '' if share is None else f'held-out explained share {share:.3f}'
         model = unwrap(runner.model)
         training = model.training
         model.eval()
-        data = model.data_preprocessor(
-            fixed_batch(dataloader, self.num_images), training=False
-        )
-        share = metrics.get('explained_share')
-        note = '' if share is None else f'held-out explained share {share:.3f}'
-        picture = draw_reconstruction(model, data['inputs'], data['mask'], note)
+        picture = draw_batch(model, batch, note)
         model.train(training)
         path = Path(runner.work_dir) / 'reconstructions' / f'{name}.png'
         path.parent.mkdir(exist_ok=True)

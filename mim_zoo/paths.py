@@ -1,0 +1,40 @@
+"""Where the configs are that came with the code."""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def config_folder() -> Path | None:
+    """Those of a checkout, else those installed beside the code; None without any."""
+    folders = [PACKAGE / '.mim' / 'configs']
+    if (PACKAGE.parent / 'setup.py').is_file():
+        folders.insert(0, PACKAGE.parent / 'configs')
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def shipped_configs() -> dict[str, Path]:
+    """{path below the folder: file} of every config, base files left out."""
+    root = config_folder()
+    if root is None:
+        return {}
+    return {
+        str(path.relative_to(root)): path
+        for path in sorted(root.rglob('*.py'))
+        if '_base_' not in path.parts
+    }
+
+
+def shipped_config(name: str | Path) -> Path | None:
+    """A config by its path below the folder or by its bare name, '.py' optional."""
+    root = config_folder()
+    if root is None:
+        return None
+    for path in (root / name, root.parent / name):
+        for candidate in (path, Path(f'{path}.py')):
+            if candidate.is_file():
+                return candidate
+    for path in shipped_configs().values():
+        if str(name) in (path.stem, path.name):
+            return path
+    return None
