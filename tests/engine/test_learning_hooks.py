@@ -2,13 +2,19 @@
 
 import copy
 import json
+import time
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from PIL import Image
 
 from mim_zoo.engine import ZooRunner
+from mim_zoo.engine.hooks import ReconstructionHook
+from mim_zoo.engine.hooks.summary import TOTALS
+from mim_zoo.engine.loading import read_checkpoint
+from mim_zoo.registry import HOOKS
 
 CONFIG = 'configs/photos/mae_vit-micro-p4_photos-32px.py'
 
@@ -86,7 +92,79 @@ def test_resumed_run_remembers_the_untrained_model(cfg, tmp_path):
     run(cfg)
     after = json.loads((tmp_path / 'summary.json').read_text())
     assert after['untrained'] == before['untrained']
-    assert after['images_seen'] == 16
+    assert after['images_seen'] == 2 * 16
+
+
+def summary_of(tmp_path):
+    return json.loads((tmp_path / 'summary.json').read_text())
+
+
+def test_a_finished_run_resumed_keeps_its_summary(cfg, tmp_path):
+    run(cfg)
+    before = summary_of(tmp_path)
+    (tmp_path / 'summary.json').unlink()
+    cfg.resume = True
+    runner = run(cfg)
+    after = summary_of(tmp_path)
+    measured, expected = after.pop('trained'), before.pop('trained')
+    for key in ('reconstruction_error', 'explained_share', 'knn_top1'):
+        assert measured[key] == pytest.approx(expected[key], rel=1e-5)
+    assert after == before  # what is told of speed, too
+    kept = read_checkpoint(tmp_path / 'epoch_2.pth')
+    totals = kept['message_hub']['runtime_info'][TOTALS]
+    assert totals['images'] == 2 * 16 and runner.iter == 4
+
+
+def test_a_checkpoint_inside_an_epoch_has_seen_its_last_batch(cfg, tmp_path):
+    cfg.train_cfg.max_epochs = 1
+    cfg.default_hooks.checkpoint = dict(
+        type='SafeCheckpointHook', by_epoch=False, interval=1
+    )
+    run(cfg)
+    whole = summary_of(tmp_path)
+    cfg.resume, cfg.load_from = True, str(tmp_path / 'iter_1.pth')
+    run(cfg)
+    assert summary_of(tmp_path)['images_seen'] == whole['images_seen'] == 16
+
+
+@HOOKS.register_module(force=True)
+class SlowWriting(Hook):
+    """Stands for what takes time when a checkpoint is written."""
+
+    priority = 'VERY_LOW'
+
+    def after_train_epoch(self, runner):
+        time.sleep(2.0)
+
+    def before_val_epoch(self, runner):
+        time.sleep(2.0)
+
+
+def test_only_training_counts_as_time(cfg, tmp_path):
+    cfg.train_cfg.max_epochs = 1
+    cfg.custom_hooks.append(dict(type='SlowWriting'))
+    began = time.perf_counter()
+    runner = run(cfg)
+    assert time.perf_counter() - began > 4.0
+    assert 0 < runner.message_hub.get_info(TOTALS)['seconds'] < 2.0
+
+
+def test_without_validation_the_summary_tells_the_speed(cfg, tmp_path):
+    cfg.train_cfg.max_epochs = 1
+    cfg.custom_hooks = [dict(type='LearningSummaryHook')]
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    run(cfg)
+    summary = summary_of(tmp_path)
+    assert (summary['untrained'], summary['trained']) == ({}, {})
+    assert summary['images_seen'] == 16 and summary['images_per_second'] > 0
+
+
+def test_pictures_need_masks(cfg):
+    cfg.model.data_preprocessor.batch_transforms = []
+    runner = ZooRunner.from_cfg(copy.deepcopy(cfg))
+    hook = next(h for h in runner.hooks if isinstance(h, ReconstructionHook))
+    with pytest.raises(ValueError, match='RandomMasking'):
+        hook.draw(runner, runner.build_dataloader(cfg.val_dataloader), {}, 'x')
 
 
 def test_knn_without_labels_is_refused(cfg, tmp_path):

@@ -3,41 +3,60 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mim_zoo.registry import HOOKS
 
-UNTRAINED = 'untrained_metrics'  # in the message hub, so that a resumed run knows it
+TOTALS = 'learning_summary'  # in the message hub, and so in every checkpoint
 
 
 @HOOKS.register_module()
 class LearningSummaryHook(Hook):
     """Evaluates the untrained model first; prints and saves both results at the end.
 
-    ``work_dir/summary.json`` holds them with images per second (training only, all
-    processes, of this start of the run).
+    ``work_dir/summary.json`` holds them with the images seen and images per second, of
+    all processes and of the whole run however often it was resumed; evaluating and
+    writing checkpoints is not counted as training. Without validation only these are
+    told. Weights that no validation has seen at the end are evaluated then.
     """
 
     priority = 'LOWEST'  # after the hooks that complete the metrics or write files
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        self.images = 0
-        self.metrics: dict[str, float] = {}
+        # Plain values only: a checkpoint is read without running code from it.
+        self.totals: dict[str, Any] = dict(
+            untrained={}, trained={}, evaluated_at=None, images=0, seconds=0.0
+        )
+        self._since: float | None = None
 
     def before_train(self, runner: Runner) -> None:
-        if runner.iter == 0:
+        hub = runner.message_hub
+        if runner.iter > 0 and TOTALS in hub.runtime_info:
+            self.totals = hub.get_info(TOTALS)
+        hub.update_info(TOTALS, self.totals)  # the dict itself, changed in place below
+        if runner.iter == 0 and runner.val_loop is not None:
             runner.val_loop.run()
-            runner.message_hub.update_info(UNTRAINED, dict(self.metrics))
+            self.totals['untrained'] = self.totals['trained']
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        self.metrics = {k: float(v) for k, v in (metrics or {}).items()}
+        self.totals['trained'] = {k: float(v) for k, v in (metrics or {}).items()}
+        self.totals['evaluated_at'] = runner.iter
 
     def before_train_epoch(self, runner: Runner) -> None:
-        self._start = time.perf_counter()
+        self._since = time.perf_counter()
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        assert data_batch is not None
+        # Now and not afterwards: a checkpoint of this iteration is written before that.
+        self.totals['images'] += len(data_batch['inputs']) * runner.world_size
+        if self._since is None:
+            self._since = time.perf_counter()
 
     def after_train_iter(
         self,
@@ -46,46 +65,62 @@ class LearningSummaryHook(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
-        assert data_batch is not None
-        self.images += len(data_batch['inputs']) * runner.world_size
+        self._count_time()
+
+    def before_checkpoint(self, runner: Runner) -> None:
+        """Stop the clock until the next iteration; ZooRunner calls this."""
+        self._count_time()
+        self._since = None
 
     def after_train_epoch(self, runner: Runner) -> None:
-        self.seconds += time.perf_counter() - self._start
+        self._since = None
 
-    @master_only
+    def before_val(self, runner: Runner) -> None:
+        self._since = None
+
+    def _count_time(self) -> None:
+        if self._since is not None:
+            now = time.perf_counter()
+            self.totals['seconds'] += now - self._since
+            self._since = now
+
     def after_train(self, runner: Runner) -> None:
-        untrained = {}
-        if UNTRAINED in runner.message_hub.runtime_info:
-            untrained = runner.message_hub.get_info(UNTRAINED)
-        speed = self.images / self.seconds if self.seconds else 0.0
+        if self.totals['evaluated_at'] != runner.iter and runner.val_loop is not None:
+            runner.val_loop.run()
+        if is_main_process():
+            self._write(runner)
+
+    def _write(self, runner: Runner) -> None:
+        images, seconds = self.totals['images'], self.totals['seconds']
+        speed = images / seconds if seconds else 0.0
         summary = dict(
-            untrained=untrained,
-            trained=self.metrics,
+            untrained=self.totals['untrained'],
+            trained=self.totals['trained'],
             images_per_second=round(speed, 1),
-            images_seen=self.images,
+            images_seen=images,
         )
         work_dir = Path(runner.work_dir).resolve()
         (work_dir / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
-        runner.logger.info('\n' + self._table(untrained, speed, work_dir))
+        runner.logger.info('\n' + self._table(speed, work_dir))
 
-    def _table(self, untrained: dict, speed: float, work_dir: Path) -> str:
-        names = [n for n in self.metrics if 'time' not in n]
+    def _table(self, speed: float, work_dir: Path) -> str:
+        untrained, trained = self.totals['untrained'], self.totals['trained']
+        names = [name for name in trained if 'time' not in name]
         width = max([len(name) for name in names] + [16])
-        lines = [
-            'Summary: held-out images, fixed masks',
-            f'  {"":{width}}  untrained    trained',
-        ]
+        lines = ['Summary' + (': held-out images, fixed masks' if names else '')]
+        if names:
+            lines.append(f'  {"":{width}}  untrained    trained')
         for name in names:
             before = untrained.get(name)
             first = '        -' if before is None else f'{before:9.3f}'
-            lines.append(f'  {name:{width}}  {first}  {self.metrics[name]:9.3f}')
+            lines.append(f'  {name:{width}}  {first}  {trained[name]:9.3f}')
         pictures = sorted(
             (work_dir / 'reconstructions').glob('*.png'),
             key=lambda p: p.stat().st_mtime,
         )
         checkpoint = work_dir / 'last_checkpoint'
         lines += [
-            f'  {self.images:,} images seen, {speed:,.0f} images/s',
+            f'  {self.totals["images"]:,} images seen, {speed:,.0f} images/s',
             f'  everything is in {work_dir}',
         ]
         if checkpoint.exists():
