@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *ROOT.glob('configs/*/README.md')]
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md']
+PAGES += sorted(ROOT.glob('configs/*/README.md'))
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -23,7 +24,8 @@ def test_links_and_configs_exist(page: Path) -> None:
 
 
 def test_snippet_of_the_readme_runs() -> None:
-    snippets = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.S)
+    text = (ROOT / 'README.md').read_text()
+    snippets = re.findall(r'```python\n(.*?)```', text, re.S)
     assert snippets
     for snippet in snippets:
         names: dict = {}

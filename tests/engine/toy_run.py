@@ -32,9 +32,8 @@ ROOT = Path(__file__).parents[2]
 SAMPLES = 24
 
 
-# Asking compilers for versions and formatting configs take longer than a whole run.
+# Asking compilers for their versions takes longer than a whole run.
 mmengine.runner.runner.collect_env = dict
-Config.pretty_text = property(lambda self: f'cfg = {self.to_dict()}')
 
 
 @DATASETS.register_module(force=True)
@@ -149,7 +148,7 @@ def toy_cfg(work_dir, **given):
         env_cfg=dict(dist_cfg=dict(timeout=60)),
         log_level='INFO',
     )
-    return Config({**cfg, **given})
+    return Config({**cfg, **given}, format_python_code=False)
 
 
 def build(work_dir, **given):
