@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .conversion import guess_format, to_ours
 from .engine.loading import load_weights, read_checkpoint, state_dict_of
 from .models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
-from .models.encoder import Encoder, pool_tokens
+from .models.encoder import Encoder, check_shapes, pool_tokens
 from .models.vit import ARCHS, MIMViT
 from .paths import shipped_config, shipped_configs
 from .registry import MODELS
@@ -65,7 +65,8 @@ def get_model(
         state = state_dict_of(read_checkpoint(pretrained, trust))
         if guess_format(state) is not None:
             state = to_ours(state).state
-        load_weights(model, state, prefix='backbone.' if match else '')
+        report = load_weights(model, state, prefix='backbone.' if match else '')
+        check_shapes(report.mismatched, pretrained)
     return model.eval()
 
 

@@ -165,3 +165,12 @@ def test_importing_the_package_is_cheap():
         cwd=Path(mim_zoo.__file__).parents[1],
     ).stdout
     assert said.startswith('False <function get_model')
+
+
+@pytest.mark.parametrize('change', [dict(in_channels=1), dict(img_size=32)])
+def test_weights_of_another_shape_are_refused(tmp_path, change):
+    path = tmp_path / 'encoder.pth'
+    torch.save(get_model('mim_vit_micro_patch4', img_size=16).state_dict(), path)
+    name = 'mim_vit_micro_patch4' if 'in_channels' in change else 'mim_vit_micro_patch8'
+    with pytest.raises(ValueError, match=r'patch_embed\.proj\.weight'):
+        get_model(name, pretrained=path, **{'img_size': 16, **change})

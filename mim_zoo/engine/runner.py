@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
@@ -53,6 +54,7 @@ class ZooRunner(Runner):
     """
 
     _randomness_cfg: dict[str, Any]
+    _measures = False
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set the environment up, distributed on CPUs by gloo."""
@@ -112,6 +114,20 @@ class ZooRunner(Runner):
                 f'accumulated, base_batch_size {base}.'
             )
 
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedule; ValueError if it begins where the run has ended."""
+        for part in scheduler if isinstance(scheduler, list) else [scheduler]:
+            if isinstance(part, dict) and part.get('by_epoch', True):
+                begin = part.get('begin', 0)
+                if begin >= self.max_epochs:
+                    raise ValueError(
+                        f'{part.get("type")} begins after epoch {begin}, but the run '
+                        f'has {self.max_epochs} epochs: a shorter run needs a shorter '
+                        'warm-up, such as --cfg-options param_scheduler.0.end=1 '
+                        'param_scheduler.1.begin=1'
+                    )
+        return super().build_param_scheduler(scheduler)
+
     def build_dataloader(  # type: ignore[override]
         self,
         dataloader: DataLoader | dict,
@@ -123,6 +139,8 @@ class ZooRunner(Runner):
         Raises ValueError when ``drop_last`` leaves it no batch.
         """
         filled = fill_data_root(dataloader, self.cfg)
+        if isinstance(filled, dict) and not filled.get('num_workers'):
+            filled.pop('persistent_workers', None)  # there is none to persist
         loader = Runner.build_dataloader(filled, seed, diff_rank_seed)
         check_batches(loader)
         return loader
@@ -180,6 +198,21 @@ class ZooRunner(Runner):
         else:
             self.resume(path)
 
+    def test(self) -> dict:
+        """Measure a checkpoint that holds every weight of the model."""
+        self._measures = True
+        return super().test()
+
+    def train(self) -> nn.Module:
+        """Train, with a word on what an earlier run left in the folder."""
+        if not self._resume and any(Path(self.work_dir).glob('*.pth')):
+            self.logger.warning(
+                f'{self.work_dir} holds checkpoints of an earlier run, which this one '
+                'will replace: --resume goes on from them, another --work-dir keeps '
+                'them.'
+            )
+        return super().train()
+
     def load_checkpoint(
         self,
         filename: str,
@@ -187,8 +220,9 @@ class ZooRunner(Runner):
         strict: bool = False,
         revise_keys: Sequence[tuple[str, str]] = ((r'^module.', ''),),
     ) -> dict:
-        """Load weights, reporting the share; ValueError below 90% (strict: 100%).
+        """Load weights, reporting the share; ValueError below 90%.
 
+        All must be there when ``strict``, and in ``test``: nothing random is measured.
         ``map_location`` is MMEngine's: files are read onto the CPU, and copied from
         there to wherever the model is.
         """
@@ -198,7 +232,7 @@ class ZooRunner(Runner):
         for pattern, replacement in revise_keys:
             state = {re.sub(pattern, replacement, k): v for k, v in state.items()}
         self.logger.info(f'Loading weights from {filename}')
-        share = 1.0 if strict else 0.9
+        share = 1.0 if strict or self._measures else 0.9
         try:
             load_weights(self.model, state, min_share=share, logger=self.logger)
         except ValueError as error:

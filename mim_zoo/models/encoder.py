@@ -4,7 +4,8 @@ Legend: B images, P prefix tokens, L' tokens at the stem, K tokens given to
 ``encode``, C channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -108,15 +109,26 @@ def load_pretrained(module: BaseModule) -> bool:
     cfg = module.init_cfg
     if not isinstance(cfg, dict) or cfg.get('type') != 'Pretrained':
         return False
-    load_weights(
+    report = load_weights(
         module,
         cfg['checkpoint'],
         prefix=cfg.get('prefix') or '',
         min_share=cfg.get('min_share', 0.9),
         trust=cfg.get('trust', False),
     )
+    check_shapes(report.mismatched, cfg['checkpoint'])
     module.is_init = True
     return True
+
+
+def check_shapes(mismatched: Mapping[str, Any], source: Any) -> None:
+    """ValueError if tensors of a file have other shapes: they would stay random."""
+    if mismatched:
+        names = ', '.join(f'{name} {shapes}' for name, shapes in mismatched.items())
+        raise ValueError(
+            f'{source}: got weights of another shape, expected those of this model: '
+            f'{names}; build it as the file was (arch, patch_size, in_channels)'
+        )
 
 
 def check_pool(pool: str, prefix_tokens: int) -> None:

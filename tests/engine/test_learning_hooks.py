@@ -189,3 +189,38 @@ def test_evaluation_leaves_training_alone(cfg, tmp_path):
     cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     plain = run(cfg).model.state_dict()
     assert all(torch.equal(evaluated[key], plain[key]) for key in plain)
+
+
+def test_a_warm_up_longer_than_the_run_is_named(cfg):
+    cfg.param_scheduler = [
+        dict(type='LinearLR', start_factor=0.1, end=2, convert_to_iter_based=True),
+        dict(type='CosineAnnealingLR', begin=2, convert_to_iter_based=True),
+    ]
+    with pytest.raises(ValueError, match='begins after epoch 2, but the run has 2'):
+        run(cfg)
+
+
+def test_nothing_random_is_measured(cfg, tmp_path):
+    cfg.train_cfg.max_epochs = 1
+    run(cfg)
+    full = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
+    part = {k: v for k, v in full.items() if k != 'head.decoders.0.mask_token'}
+    torch.save({'state_dict': part}, tmp_path / 'part.bin')
+    cfg.load_from = str(tmp_path / 'part.bin')
+    with pytest.raises(ValueError, match='mask_token'):
+        ZooRunner.from_cfg(copy.deepcopy(cfg)).test()
+
+
+def test_no_workers_need_no_other_option(cfg):
+    cfg.train_cfg.max_epochs = 1
+    cfg.train_dataloader.persistent_workers = True
+    assert run(cfg).iter == 2
+
+
+def test_an_earlier_run_is_not_replaced_without_a_word(cfg, tmp_path):
+    cfg.train_cfg.max_epochs = 1
+    run(cfg)
+    run(cfg)
+    logs = [path.read_text() for path in tmp_path.glob('*/*.log')]
+    assert any('holds checkpoints of an earlier run' in log for log in logs)
+    assert any('16 images to train on, 16 held out' in log for log in logs)

@@ -38,6 +38,11 @@ class LearningSummaryHook(Hook):
         if runner.iter > 0 and TOTALS in hub.runtime_info:
             self.totals = hub.get_info(TOTALS)
         hub.update_info(TOTALS, self.totals)  # the dict itself, changed in place below
+        if runner.val_loop is not None:
+            runner.logger.info(
+                f'{len(runner.train_dataloader.dataset)} images to train on, '
+                f'{len(runner.val_dataloader.dataset)} held out'
+            )
         if runner.iter == 0 and runner.val_loop is not None:
             runner.val_loop.run()
             self.totals['untrained'] = self.totals['trained']
