@@ -3,6 +3,7 @@
 Legend: B images, V views, L patches, D target size.
 """
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import Compose
+from mmengine.logging import print_log
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from mim_zoo.datasets import (
     LoadImage,
     PackInputs,
     Resize,
+    UnreadableImageError,
     collate_readable,
 )
 from mim_zoo.models.encoder import Encoder
@@ -125,13 +128,15 @@ def load_pictures(
 ) -> dict[str, Any]:
     """A batch from image files and folders, cut to the size the encoder is built for.
 
-    ValueError when a path is missing or a folder holds no image.
+    A file of a folder that cannot be read is skipped with a warning. ValueError when a
+    path is missing, a file named cannot be read, or a folder holds no image.
     """
-    files: list[Path] = []
+    files: list[tuple[Path, bool]] = []  # and whether it was named itself
     for path in map(Path, paths):
         if not path.exists():
             raise ValueError(f'{path}: no such image file or folder')
-        files += _pictures_below(path) if path.is_dir() else [path]
+        below = _pictures_below(path) if path.is_dir() else [path]
+        files += [(file, path.is_file()) for file in below]
     channels = {1: 'grey', 3: 'RGB'}.get(encoder.in_channels, 'unchanged')
     pipeline = Compose(
         [
@@ -141,12 +146,17 @@ def load_pictures(
             PackInputs(),
         ]
     )
-    return collate_readable(
-        [
-            pipeline(dict(img_path=str(path), sample_idx=i))
-            for i, path in enumerate(files[:limit])
-        ]
-    )
+    items: list[dict] = []
+    for path, named in files:
+        if len(items) == limit:
+            break
+        try:
+            items.append(pipeline(dict(img_path=str(path), sample_idx=len(items))))
+        except UnreadableImageError as error:
+            if named:
+                raise
+            print_log(f'Skipped: {error}', 'current', level=logging.WARNING)
+    return collate_readable(items)
 
 
 def _cover(results: dict, size: tuple[int, int]) -> dict:

@@ -21,12 +21,19 @@ def collate_readable(items: Sequence[dict | None]) -> dict[str, Any]:
     first = kept[0]
     for item in kept[1:]:
         if _kind(item) != _kind(first):
+            fix = (
+                'end the pipeline with a crop to a fixed size, and let '
+                "LoadImage(channels='RGB' or 'grey') settle the channel count"
+            )
+            if _kind(item)[0] == _kind(first)[0]:
+                fix = (
+                    'keep files of 8 bits (uint8) and deeper ones (float32) in folders '
+                    'of their own: convert or move the odd one'
+                )
             raise ValueError(
                 'The images of a batch must have one shape and dtype, got '
                 f'{_kind(first)} from {first["img_path"]} and {_kind(item)} from '
-                f'{item["img_path"]}. Fix: end the pipeline with a crop to a fixed '
-                "size, and let LoadImage(channels='RGB' or 'grey') settle the channel "
-                'count; 8-bit and deeper files cannot be mixed.'
+                f'{item["img_path"]}. Fix: {fix}.'
             )
     return default_collate(kept)
 

@@ -148,6 +148,9 @@ def test_images_of_two_kinds_in_a_batch_are_named(root):
     Image.fromarray(np.zeros((3, 2, 3), np.uint8)).save(root / '01.png')
     np.save(root / '21.npy', np.zeros((2, 2, 3), np.float32))
     dataset = ImageFolder(str(root), pipeline=PIPELINE)
-    for other, kind in ((1, '3, 3, 2'), (20, 'float32')):
-        with pytest.raises(ValueError, match=rf'(?s){kind}.*fixed size'):
+    for other, kind, fix in (
+        (1, '3, 3, 2', 'fixed size'),
+        (20, 'float32', 'folders of their own'),
+    ):
+        with pytest.raises(ValueError, match=rf'(?s){kind}.*{fix}'):
             collate_readable([dataset[0], None, dataset[other]])

@@ -112,5 +112,9 @@ def test_pictures_from_files_and_folders(tmp_path):
     assert len(load_pictures([tmp_path], model.backbone, limit=1)['inputs']) == 1
     assert (data['inputs'][:, 0] > 250).all()  # no black bars where too narrow
     assert (data['inputs'][:, 1:] < 5).all()
+    (tmp_path / 'aa.png').write_bytes((tmp_path / 'a.png').read_bytes()[:40])
+    assert len(load_pictures([tmp_path], model.backbone, limit=8)['inputs']) == 2
+    with pytest.raises(ValueError, match=r'aa\.png'):
+        load_pictures([tmp_path / 'aa.png'], model.backbone, limit=1)
     with pytest.raises(ValueError, match='no such image'):
         load_pictures([tmp_path / 'c.png'], model.backbone, limit=1)
