@@ -35,6 +35,20 @@ def layout_of(loader: DataLoader) -> dict[str, int | None]:
     }
 
 
+def check_schedule(schedule: Any, max_epochs: int) -> None:
+    """ValueError if a part of the schedule begins where the run has ended."""
+    for part in schedule if isinstance(schedule, list) else [schedule]:
+        if not isinstance(part, dict) or not part.get('by_epoch', True):
+            continue
+        begin = part.get('begin', 0)
+        if begin >= max_epochs:
+            raise ValueError(
+                f'{part.get("type")} begins after epoch {begin}, but the run has '
+                f'{max_epochs} epochs: a shorter run needs a shorter warm-up, such as '
+                '--cfg-options param_scheduler.0.end=1 param_scheduler.1.begin=1'
+            )
+
+
 def check_batches(loader: DataLoader) -> None:
     """ValueError if ``drop_last`` leaves this loader no batch at all."""
     drops = getattr(loader.batch_sampler, 'drop_last', False)

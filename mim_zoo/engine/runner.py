@@ -19,7 +19,7 @@ from .checkpoint import check_whole, local_backend_args, newest_whole_checkpoint
 from .data_root import fill_data_root
 from .distributed import cpu_wrapper_cfg, init_gloo, on_cpu
 from .loading import load_weights, read_checkpoint, state_dict_of
-from .loops import batch_size_of, check_batches, sampler_of
+from .loops import batch_size_of, check_batches, check_schedule, sampler_of
 from .resuming import (
     group_values,
     restore_gradients,
@@ -116,16 +116,7 @@ class ZooRunner(Runner):
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedule; ValueError if it begins where the run has ended."""
-        for part in scheduler if isinstance(scheduler, list) else [scheduler]:
-            if isinstance(part, dict) and part.get('by_epoch', True):
-                begin = part.get('begin', 0)
-                if begin >= self.max_epochs:
-                    raise ValueError(
-                        f'{part.get("type")} begins after epoch {begin}, but the run '
-                        f'has {self.max_epochs} epochs: a shorter run needs a shorter '
-                        'warm-up, such as --cfg-options param_scheduler.0.end=1 '
-                        'param_scheduler.1.begin=1'
-                    )
+        check_schedule(scheduler, self.max_epochs)
         return super().build_param_scheduler(scheduler)
 
     def build_dataloader(  # type: ignore[override]
