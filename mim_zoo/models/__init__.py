@@ -2,19 +2,20 @@
 
 from .base import EncoderModel, FeatureExtractor
 from .classifier import BatchAugment, Classifier
-from .corruption import DropPatches, MaskPatches
+from .corruption import DropPatches, MaskPatches, MixImages
 from .data_preprocessor import MIMDataPreprocessor
 from .decoders import LinearDecoder, TransformerDecoder
 from .encoder import Encoder
 from .head import MIMHead
 from .losses import MaskedCosine, MaskedL1, MaskedMSE, MaskedSmoothL1
-from .mim import MAE, MIM
+from .mim import MAE, MFF, MIM, MixMIM, PixMIM
 from .necks import LevelFusion
 from .targets import PixelTarget
 from .vit import MIMViT
 
 __all__ = [
     'MAE',
+    'MFF',
     'MIM',
     'BatchAugment',
     'Classifier',
@@ -32,6 +33,9 @@ __all__ = [
     'MaskedL1',
     'MaskedMSE',
     'MaskedSmoothL1',
+    'MixImages',
+    'MixMIM',
+    'PixMIM',
     'PixelTarget',
     'TransformerDecoder',
 ]

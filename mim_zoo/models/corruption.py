@@ -1,10 +1,13 @@
 """How patches are hidden, and what each side of the model sees of it.
 
-Legend: B images, V views (V >= B), L patches on the prediction grid, K tokens the
-encoder gets, C channels, D target size. A mask is True where a patch is hidden.
+Legend: B images, V views (V >= B), L patches on the prediction grid, L' tokens at the
+stem (more than L if it is finer), K tokens the encoder gets, C channels, D target size.
+A mask is True where a patch is hidden.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +20,22 @@ from .layers import Size
 def gather_tokens(x: Tensor, index: Tensor) -> Tensor:
     """Pick tokens per image: x (B, N, C), index (B, K) -> (B, K, C)."""
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
+
+
+def mask_at_stem(mask: Tensor, grid: Size, length: int) -> Tensor:
+    """A mask (B | 1, L) on the grid (h, w), repeated for a finer stem: (B | 1, L')."""
+    if mask.shape[1] == length:
+        return mask
+    factor = math.isqrt(length // mask.shape[1])
+    if mask.shape[1] * factor**2 != length:
+        raise ValueError(
+            f'masking: got {length} tokens at the stem for {grid[0]} x {grid[1]} cells '
+            'of the mask, expected the same number in every cell; crop or resize the '
+            "images to multiples of the encoder's stride"
+        )
+    h, w = grid
+    cells = mask.view(-1, h, 1, w, 1).expand(-1, h, factor, w, factor)
+    return cells.reshape(-1, length)
 
 
 def hidden_count(mask: Tensor) -> int:
@@ -47,9 +66,10 @@ class Plan:
     grid: Size
 
     def hide(self, tokens: Tensor, pos: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Tokens (B, L, C) and positions (1, L, C) to what the encoder gets.
+        """Tokens (B, L', C) and positions (1, L', C) to what the encoder gets.
 
-        Returns (B, K, C) with positions added, and a group label per token or None.
+        Returns (B, K, C) with positions added, and None or a group label per token,
+        (B | 1, L').
         """
         raise NotImplementedError
 
@@ -95,21 +115,56 @@ class Replace(Plan):
     def hide(self, tokens: Tensor, pos: Tensor) -> tuple[Tensor, None]:
         """Put the token in, then add positions, so that it knows where it is."""
         token = self.token.to(tokens.dtype)
-        return torch.where(self.mask[..., None], token, tokens) + pos, None
+        hidden = mask_at_stem(self.mask, self.grid, tokens.shape[1])
+        return torch.where(hidden[..., None], token, tokens) + pos, None
+
+
+@dataclass(frozen=True)
+class Mix(Plan):
+    """Each image is mixed with a partner, and both are predicted (MixMIM, 2205.13137).
+
+    The partner is the image at the same place from the end of the batch. V = 2 B: view
+    i completes image i from its own patches in mixture i, view B + i the partner from
+    the others; so over the batch every patch is predicted once, where it was hidden.
+    second (B | 1, L): the places of mixture i that show the partner.
+    """
+
+    second: Tensor
+
+    def hide(self, tokens: Tensor, pos: Tensor) -> tuple[Tensor, Tensor]:
+        """Blend, then add positions; the two images are two groups."""
+        second = mask_at_stem(self.second, self.grid, tokens.shape[1])
+        mixed = torch.where(second[..., None], tokens.flip(0), tokens)
+        return mixed + pos, second
+
+    def reveal(self, features: Tensor, mask_token: Tensor | None) -> Tensor:
+        """Either image with mask tokens at the places of the other, (2 B, L, C)."""
+        assert mask_token is not None, 'MixImages.needs_mask_token is True'
+        token = mask_token.to(features.dtype)
+        second = self.second[..., None]
+        own = torch.where(second, token, features)
+        return torch.cat([own, torch.where(second, features, token)])
+
+    def align(self, target: Tensor) -> Tensor:
+        """Targets of the images, then of their partners."""
+        return torch.cat([target, target.flip(0)])
 
 
 class Corruption(nn.Module):
     """Turns a mask into a plan. Subclasses say how patches are hidden.
 
     Args:
-        channels: width of the encoder's stem, handed down by ``MIM``.
+        channels, prefix_tokens, whole_grid: of the encoder, handed down by ``MIM``:
+            width of its stem, its class tokens, whether it needs every place.
     """
 
     needs_mask_token: bool  # in the decoder, which makes none otherwise
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, prefix_tokens: int = 0, whole_grid: bool = False):
         super().__init__()
         self.channels = channels
+        self.prefix_tokens = prefix_tokens
+        self.whole_grid = whole_grid
 
     def plan(
         self, mask: Tensor, batch_size: int, grid: Size, num_hidden: int | None = None
@@ -139,6 +194,14 @@ class DropPatches(Corruption):
 
     needs_mask_token = True
 
+    def __init__(self, channels: int, **facts: Any):
+        super().__init__(channels, **facts)
+        if self.whole_grid:
+            raise ValueError(
+                'DropPatches: got an encoder with windows or merged patches, which '
+                'needs a token at every place; use MixImages or MaskPatches'
+            )
+
     def plan(
         self, mask: Tensor, batch_size: int, grid: Size, num_hidden: int | None = None
     ) -> Drop:
@@ -163,8 +226,8 @@ class MaskPatches(Corruption):
 
     needs_mask_token = False
 
-    def __init__(self, channels: int):
-        super().__init__(channels)
+    def __init__(self, channels: int, **facts: Any):
+        super().__init__(channels, **facts)
         self.token = nn.Parameter(torch.empty(1, 1, channels))
         self.reset_parameters()
 
@@ -177,3 +240,31 @@ class MaskPatches(Corruption):
     ) -> Replace:
         """Masks may hide any number of patches, image by image."""
         return Replace(check_mask(mask, batch_size, grid), grid, self.token)
+
+
+@MODELS.register_module()
+class MixImages(Corruption):
+    """Hidden patches show another image, which is predicted too (MixMIM, 2205.13137).
+
+    For ``MixedMasking``, whose masks are equal within each pair, so that every patch is
+    predicted exactly once; other masks work, but then predict some patches twice and
+    some never.
+    """
+
+    needs_mask_token = True
+
+    def __init__(self, channels: int, **facts: Any):
+        super().__init__(channels, **facts)
+        if self.prefix_tokens:
+            raise ValueError(
+                f'MixImages: got an encoder with {self.prefix_tokens} prefix token(s), '
+                'expected none: a class token attends to both images and leaks; build '
+                'the encoder with class_token=False'
+            )
+
+    def plan(
+        self, mask: Tensor, batch_size: int, grid: Size, num_hidden: int | None = None
+    ) -> Mix:
+        """One mask for the batch stays one, which attention is cheaper with."""
+        own = check_mask(mask, batch_size, grid)
+        return Mix(torch.cat([own, ~own]), grid, mask)

@@ -25,7 +25,8 @@ from .layers import (
 class TransformerDecoder(nn.Module):
     """MAE's decoder (2111.06377): complete the sequence, some blocks, a projection.
 
-    The prefix tokens take part and are dropped before the prediction.
+    The prefix tokens take part and are dropped before the prediction. ``norm_eps`` is
+    1e-6 as in MAE; MixMIM has 1e-5 (2205.13137).
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class TransformerDecoder(nn.Module):
         embed_dim: int = 512,
         depth: int = 8,
         num_heads: int = 16,
+        norm_eps: float = 1e-6,
     ):
         super().__init__()
         self.grid = grid
@@ -50,8 +52,10 @@ class TransformerDecoder(nn.Module):
             torch.empty(1, prefix_tokens + grid[0] * grid[1], embed_dim),
             requires_grad=False,
         )
-        self.blocks = nn.ModuleList(Block(embed_dim, num_heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.blocks = nn.ModuleList(
+            Block(embed_dim, num_heads, norm_eps=norm_eps) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.pred = nn.Linear(embed_dim, out_channels)
         self.reset_parameters()
 

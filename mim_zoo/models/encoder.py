@@ -21,9 +21,10 @@ class Encoder(BaseModule):
     ``in_channels``, ``num_prefix_tokens``, ``levels`` ((channels, stride) of every
     block), ``out_indices`` (blocks whose maps ``forward`` gives) and ``norm``, which
     ``forward`` and the necks put on an output that contains the last block, and on no
-    other.
+    other. ``whole_grid``: the trunk needs a token at every place of the stem's grid.
     """
 
+    whole_grid = False
     stride: int
     in_channels: int
     num_prefix_tokens: int
@@ -40,12 +41,17 @@ class Encoder(BaseModule):
         raise NotImplementedError
 
     def encode(
-        self, tokens: Tensor, taps: Sequence[int], groups: Tensor | None = None
+        self,
+        tokens: Tensor,
+        taps: Sequence[int],
+        size: Sequence[int],
+        groups: Tensor | None = None,
     ) -> dict[int, Tensor]:
         """Run the trunk on tokens (B, K, C) that carry their positions already.
 
-        Returns {block: raw output (B, P + K, C)} for the blocks in ``taps``, counted
-        from 0. ``groups`` (B | 1, K): attention stays within equal labels.
+        Returns {block: raw output (B, P + K_i, C_i)} for the blocks in ``taps``,
+        counted from 0. ``size`` (H, W): pixels of the images the tokens are of.
+        ``groups`` (B | 1, K): attention stays within equal labels.
         """
         raise NotImplementedError
 
@@ -74,7 +80,7 @@ class Encoder(BaseModule):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps (B, C_i, h_i, w_i), one per ``out_indices``, nothing hidden."""
         tokens, pos = self.embed(images)
-        outputs = self.encode(tokens + pos, self.out_indices)
+        outputs = self.encode(tokens + pos, self.out_indices, images.shape[-2:])
         maps = []
         for i in self.out_indices:
             x = self.norm(outputs[i]) if i == len(self.levels) - 1 else outputs[i]
@@ -87,7 +93,8 @@ class Encoder(BaseModule):
         """Normed tokens (B, P + L, C) of the last block, nothing hidden."""
         tokens, pos = self.embed(images)
         last = len(self.levels) - 1
-        return self.norm(self.encode(tokens + pos, [last])[last])
+        size = images.shape[-2:]
+        return self.norm(self.encode(tokens + pos, [last], size)[last])
 
     def init_weights(self) -> None:
         """Load ``init_cfg``'s checkpoint with a report; a poor match is an error.

@@ -5,6 +5,7 @@ Legend: B images, N tokens in a sequence, P prefix tokens, L patches, C channels
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -173,7 +174,11 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block, the unit of compile, FSDP and checkpointing."""
+    """Pre-norm transformer block, the unit of compile, FSDP and checkpointing.
+
+    ``attn`` takes the place of plain attention; what ``forward`` gets after the tokens
+    goes to it.
+    """
 
     def __init__(
         self,
@@ -182,16 +187,17 @@ class Block(nn.Module):
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
         norm_eps: float = 1e-6,
+        attn: nn.Module | None = None,
     ):
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
-        self.attn = Attention(dim, num_heads)
+        self.attn = Attention(dim, num_heads) if attn is None else attn
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x), mask))
+    def forward(self, x: Tensor, *context: Any) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x), *context))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 

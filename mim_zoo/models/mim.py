@@ -47,7 +47,12 @@ class MIM(EncoderModel):
         super().__init__(backbone, data_preprocessor, init_cfg)
         encoder = self.backbone
         self.corruption = MODELS.build(
-            corruption, default_args=dict(channels=encoder.levels[0][0])
+            corruption,
+            default_args=dict(
+                channels=encoder.levels[0][0],
+                prefix_tokens=encoder.num_prefix_tokens,
+                whole_grid=encoder.whole_grid,
+            ),
         )
         self.neck = MODELS.build(
             neck or dict(type='LevelFusion'), default_args=dict(levels=encoder.levels)
@@ -57,7 +62,12 @@ class MIM(EncoderModel):
             grid=encoder.grid(encoder.img_size),
             prefix_tokens=encoder.num_prefix_tokens,
             mask_token=self.corruption.needs_mask_token,
-            facts=dict(stride=encoder.stride, in_channels=encoder.in_channels),
+            facts=dict(
+                stride=encoder.stride,
+                in_channels=encoder.in_channels,
+                mean=self.data_preprocessor.mean.flatten(),
+                std=self.data_preprocessor.std.flatten(),
+            ),
         )
         if isinstance(head, dict):
             self.head: MIMHead | nn.ModuleList = MODELS.build(head, default_args=facts)
@@ -109,15 +119,20 @@ class MIM(EncoderModel):
         grid = self.backbone.grid(inputs.shape[-2:])
         plan = self.corruption.plan(mask, inputs.shape[0], grid, num_hidden)
         seen, groups = plan.hide(tokens, pos)  # (B, K, C), None or (B | 1, L')
-        levels = self.backbone.encode(seen, self.neck.taps, groups)
-        return self.neck(levels, self.backbone.norm), plan
+        levels = self.backbone.encode(seen, self.neck.taps, inputs.shape[-2:], groups)
+        return self.neck(levels, self.backbone.norm, grid, groups), plan
 
     def loss(
         self, inputs: Tensor, mask: Tensor, num_hidden: int | None = None
     ) -> dict[str, Tensor]:
-        """Scalar losses of every head; several heads prefix theirs by their number."""
+        """Scalar losses of every head; several heads prefix theirs by their number.
+
+        With them what the neck has to say, under names without 'loss' (MMEngine adds up
+        those with it).
+        """
         features, plan = self.complete(inputs, mask, num_hidden)
-        return self._by_head([h.loss(features, inputs, plan) for h in self.heads])
+        losses = self._by_head([h.loss(features, inputs, plan) for h in self.heads])
+        return {**losses, **self.neck.log_values()}
 
     @torch.no_grad()
     def predict(
@@ -178,3 +193,18 @@ class MIM(EncoderModel):
 @MODELS.register_module()
 class MAE(MIM):
     """Masked autoencoders are scalable vision learners (2111.06377): drop, decode."""
+
+
+@MODELS.register_module()
+class PixMIM(MIM):
+    """Rethinking pixel reconstruction in MIM (2303.02416): MAE on low frequencies."""
+
+
+@MODELS.register_module()
+class MFF(MIM):
+    """Multi-level feature fusion for pixel-based MIM (2308.00261): shallow blocks too."""
+
+
+@MODELS.register_module()
+class MixMIM(MIM):
+    """Mixed and masked image modelling, MixMAE (2205.13137): two images in one."""

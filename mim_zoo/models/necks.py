@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mim_zoo.registry import MODELS
 
-from .layers import init_transformer, resolve_index
+from .layers import Size, init_transformer, resolve_index
 
 
 class WeightedFusion(nn.Module):
@@ -88,10 +88,22 @@ class LevelFusion(nn.Module):
             for output in self.outputs
         )
 
-    def forward(self, levels: dict[int, Tensor], norm: nn.Module) -> list[Tensor]:
-        """{block: (B, P + K, C_i)} to one (B, P + K, C) per decoder.
+    def log_values(self) -> dict[str, Tensor]:
+        """Scalars to be logged in training."""
+        return {}
 
-        An output that contains the last block passes the encoder's ``norm``.
+    def forward(
+        self,
+        levels: dict[int, Tensor],
+        norm: nn.Module,
+        grid: Size,
+        groups: Tensor | None = None,
+    ) -> list[Tensor]:
+        """{block: (B, P + K_i, C_i)} to one (B, P + K, C) per decoder.
+
+        An output that contains the last block passes the encoder's ``norm``. ``grid``
+        (h, w) is that of the predictions; ``groups`` (B | 1, L') label the tokens of
+        the stem, as the encoder was told.
         """
         features = []
         for output, fuse in zip(self.outputs, self.fusions):

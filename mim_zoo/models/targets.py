@@ -1,7 +1,8 @@
 """What is to be predicted: images (B, C_in, H, W) to targets (B, L, D).
 
-Every target is told the same facts by ``MIM``: stride (pixels of a prediction cell)
-and in_channels. It states D as ``dim``.
+Every target is told the same facts by ``MIM``: stride (pixels of a prediction cell),
+in_channels, and the mean and std of the data preprocessor, in the units of the files.
+It states D as ``dim``.
 """
 
 from collections.abc import Sequence
@@ -46,16 +47,23 @@ class Target(nn.Module):
     """Base of targets: the facts they share, and whether they can be drawn."""
 
     dim: int
+    mean: Tensor  # (C_in | 1, 1, 1)
+    std: Tensor
     caption: str  # under a reconstruction: what was used beside the prediction
 
     def __init__(
         self,
         stride: int,
         in_channels: int = 3,
+        mean: Sequence[float] | Tensor = (0.0,),
+        std: Sequence[float] | Tensor = (1.0,),
     ):
         super().__init__()
         self.stride = stride
         self.in_channels = in_channels
+        for name, values in (('mean', mean), ('std', std)):
+            values = torch.as_tensor(values, dtype=torch.float32).view(-1, 1, 1)
+            self.register_buffer(name, values.clone(), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C_in, H, W) to targets (B, L, D), fp32."""
@@ -74,7 +82,7 @@ class PixelTarget(Target):
 
     Args:
         normalize: subtract each patch's mean and divide by its standard deviation.
-        **facts: stride and in_channels, handed down by ``MIM``.
+        **facts: of ``Target``, handed down by ``MIM``.
     """
 
     def __init__(self, normalize: bool = True, **facts):

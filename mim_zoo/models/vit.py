@@ -130,7 +130,11 @@ class MIMViT(Encoder):
         return self.patch_embed(images), pos
 
     def encode(
-        self, tokens: Tensor, taps: Sequence[int], groups: Tensor | None = None
+        self,
+        tokens: Tensor,
+        taps: Sequence[int],
+        size: Sequence[int],
+        groups: Tensor | None = None,
     ) -> dict[int, Tensor]:
         """Prefix tokens in front, then the blocks: {block: (B, P + K, C)}."""
         allowed = same_group(groups, self.num_prefix_tokens)

@@ -39,6 +39,7 @@ def images(count: int = 4) -> Tensor:
     return torch.randn(count, 3, 32, 32)
 
 
+SIZE = (32, 32)
 LABELS = dict(gt_label=torch.tensor([0, 1, 2, 4]))
 
 
@@ -51,7 +52,7 @@ def test_logits(pool: str, head_norm: str | None) -> None:
     model = build(pool=pool, head_norm=head_norm).eval()
     x = images()
     tokens, pos = model.backbone.embed(x)
-    last = model.backbone.encode(tokens + pos, [1])[1]
+    last = model.backbone.encode(tokens + pos, [1], SIZE)[1]
     if head_norm != 'layer':
         last = model.backbone.norm(last)
     pooled = last[:, 1:].mean(1) if pool == 'avg' else last[:, 0]
@@ -211,7 +212,7 @@ def test_a_pretrained_encoder(
     head = deepcopy(model.head.state_dict())
     x = images()
     tokens, pos = mim.backbone.embed(x)
-    expected = mim.backbone.encode(tokens + pos, [1])[1]
+    expected = mim.backbone.encode(tokens + pos, [1], SIZE)[1]
     if head_norm == 'batch':
         expected = mim.backbone.norm(expected)
     expected = expected[:, 1:].mean(1) if pool == 'avg' else expected[:, 0]

@@ -13,6 +13,8 @@ from mim_zoo.models.layers import DropPath
 
 Build = Callable[..., MIMViT]
 
+SIZE = (32, 32)
+
 
 # --- layers ----------------------------------------------------------------------
 
@@ -50,23 +52,24 @@ def test_groups_do_not_see_each_other(build_vit: Build) -> None:
     for labels in (groups, torch.cat([groups, 1 - groups])):
         first = (labels == 0).expand(2, -1)
         changed = torch.where(first[..., None], torch.randn_like(x), x)
-        before = vit.encode(x, [2], labels)[2]
-        after = vit.encode(changed, [2], labels)[2]
+        before = vit.encode(x, [2], SIZE, labels)[2]
+        after = vit.encode(changed, [2], SIZE, labels)[2]
         assert torch.equal(before[~first], after[~first])
         assert (before[first] != after[first]).any(-1).all()
     # each group is a sequence of its own
-    alone = vit.encode(x[:, groups[0] == 1], [2])[2]
-    together = vit.encode(x, [2], groups)[2][:, groups[0] == 1]
+    alone = vit.encode(x[:, groups[0] == 1], [2], SIZE)[2]
+    together = vit.encode(x, [2], SIZE, groups)[2][:, groups[0] == 1]
     torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
     # and one group is no grouping
     torch.testing.assert_close(
-        vit.encode(x, [2], torch.zeros_like(groups))[2], vit.encode(x, [2])[2]
+        vit.encode(x, [2], SIZE, torch.zeros_like(groups))[2],
+        vit.encode(x, [2], SIZE)[2],
     )
 
 
 def test_groups_and_a_class_token(build_vit: Build) -> None:
     with pytest.raises(ValueError, match='class_token=False'):
-        build_vit().encode(torch.randn(1, 4, 32), [2], torch.zeros(1, 4))
+        build_vit().encode(torch.randn(1, 4, 32), [2], SIZE, torch.zeros(1, 4))
 
 
 def test_drop_path_statistics() -> None:

@@ -44,7 +44,7 @@ def test_single_levels_are_handed_on() -> None:
     assert fuse.taps == [0, 1, 3]
     assert fuse.out_channels == [8, 8, 8]
     assert not list(fuse.parameters())
-    first, last, zeroth = fuse(levels, Double())
+    first, last, zeroth = fuse(levels, Double(), (2, 2))
     assert torch.equal(first, levels[1])  # raw
     assert torch.equal(last, double(levels[3]))  # normed: it holds the last block
     assert torch.equal(zeroth, levels[0])
@@ -52,7 +52,7 @@ def test_single_levels_are_handed_on() -> None:
 
 def test_default_is_the_last_level() -> None:
     levels = outputs_of_blocks()
-    (only,) = LevelFusion(levels=LEVELS)(levels, Double())
+    (only,) = LevelFusion(levels=LEVELS)(levels, Double(), (2, 2))
     assert torch.equal(only, double(levels[3]))
 
 
@@ -72,7 +72,7 @@ def test_fusion_is_a_weighted_sum(output: list[int]) -> None:
     for weight, i, proj in zip(weights, output, fusion.proj_layers):
         expected = expected + weight * F.linear(levels[i], proj.weight, proj.bias)
     expected = double(expected)  # the norm comes after the fusion
-    torch.testing.assert_close(fuse(levels, Double())[0], expected)
+    torch.testing.assert_close(fuse(levels, Double(), (2, 2))[0], expected)
 
 
 def test_blocks_that_would_never_be_trained() -> None:

@@ -13,6 +13,8 @@ from mim_zoo.registry import MODELS
 
 Build = Callable[..., MIMViT]
 
+SIZE = (32, 32)
+
 
 # --- the contract ----------------------------------------------------------------
 
@@ -33,7 +35,7 @@ def test_forward_is_embed_and_encode(
     tokens, pos = vit.embed(images)
     assert tokens.shape == (2, h * w, 32)
     assert pos.shape == (1, h * w, 32)
-    levels = vit.encode(tokens + pos, [0, 1, 2])
+    levels = vit.encode(tokens + pos, [0, 1, 2], size)
     maps = vit(images)
     assert len(maps) == 3
     for i, level in enumerate([levels[0], vit.norm(levels[2]), levels[1]]):
@@ -53,16 +55,16 @@ def test_padding_is_black_below_and_right(build_vit: Build) -> None:
 def test_taps_stop_early_and_count_from_the_end(build_vit: Build) -> None:
     vit = build_vit()
     x = torch.randn(2, 5, 32)
-    assert list(vit.encode(x, [0])) == [0]
-    assert torch.equal(vit.encode(x, [-1])[2], vit.encode(x, [2])[2])
+    assert list(vit.encode(x, [0], SIZE)) == [0]
+    assert torch.equal(vit.encode(x, [-1], SIZE)[2], vit.encode(x, [2], SIZE)[2])
     vit.blocks[2].register_forward_hook(lambda *_: pytest.fail('block 2 has run'))
-    vit.encode(x, [0, 1])
+    vit.encode(x, [0, 1], SIZE)
 
 
 @pytest.mark.parametrize('index', [3, -4])
 def test_taps_out_of_range(build_vit: Build, index: int) -> None:
     with pytest.raises(ValueError, match=rf'taps: got index {index}.*-3\.\.2'):
-        build_vit().encode(torch.randn(1, 4, 32), [index])
+        build_vit().encode(torch.randn(1, 4, 32), [index], SIZE)
     with pytest.raises(ValueError, match=f'out_indices: got index {index}'):
         build_vit(out_indices=(index,))
 
@@ -120,7 +122,7 @@ def test_the_norm_can_be_left_out(build_vit: Build) -> None:
     assert not any(name.startswith('norm.') for name in vit.state_dict())
     images = torch.randn(1, 3, 32, 32)
     tokens, pos = vit.embed(images)
-    raw = vit.encode(tokens + pos, [2])[2][:, 1:]
+    raw = vit.encode(tokens + pos, [2], SIZE)[2][:, 1:]
     assert torch.equal(vit(images)[0].flatten(2).transpose(1, 2), raw)
 
 
