@@ -202,7 +202,7 @@ class PixMIM(MIM):
 
 @MODELS.register_module()
 class MFF(MIM):
-    """Multi-level feature fusion for pixel-based MIM (2308.00261): shallow blocks too."""
+    """Multi-level feature fusion (MFF, 2308.00261): shallow blocks take part."""
 
 
 @MODELS.register_module()
