@@ -9,6 +9,7 @@ from .encoder import Encoder
 from .head import MIMHead
 from .losses import MaskedCosine, MaskedL1, MaskedMSE, MaskedSmoothL1
 from .mim import MAE, MFF, MIM, MixMIM, PixMIM
+from .mixmim_vit import MixMIMViT
 from .necks import LevelFusion
 from .targets import PixelTarget
 from .vit import MIMViT
@@ -35,6 +36,7 @@ __all__ = [
     'MaskedSmoothL1',
     'MixImages',
     'MixMIM',
+    'MixMIMViT',
     'PixMIM',
     'PixelTarget',
     'TransformerDecoder',

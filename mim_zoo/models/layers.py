@@ -201,6 +201,28 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
+class PatchMerging(nn.Module):
+    """Four neighbours become one token of twice the width (Swin, 2103.14030).
+
+    Their order is (row, column) offset (0, 0), (1, 0), (0, 1), (1, 1). An odd grid is
+    padded with zeros at the bottom and the right.
+    """
+
+    def __init__(self, dim: int, norm_eps: float = 1e-5):
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * dim, eps=norm_eps)
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+
+    def forward(self, x: Tensor, grid: Size) -> Tensor:
+        """(B, h * w, C) to (B, ceil(h / 2) * ceil(w / 2), 2 C)."""
+        x = x.unflatten(1, grid)
+        if grid[0] % 2 or grid[1] % 2:
+            x = F.pad(x, (0, 0, 0, grid[1] % 2, 0, grid[0] % 2))
+        B, h, w, C = x.shape
+        x = x.reshape(B, h // 2, 2, w // 2, 2, C).permute(0, 1, 3, 4, 2, 5)
+        return self.reduction(self.norm(x.reshape(B, -1, 4 * C)))
+
+
 def same_group(groups: Tensor | None, prefix_tokens: int) -> Tensor | None:
     """Who may look at whom, (B | 1, 1, N, N), from a label per token (B | 1, L).
 

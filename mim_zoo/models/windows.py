@@ -1,0 +1,175 @@
+"""Attention inside the windows of a grid, with relative position bias.
+
+Legend: B images, L = h * w tokens, nW windows of N tokens, C channels. A grid that is
+no multiple of the window ends in smaller windows: the same numbers as padding it and
+masking what was padded, at no cost.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import Size
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the grid that is cut into windows of one size.
+
+    rows, columns: where it is; window: (wh, ww); index (N * N,) into a bias table;
+    penalty (1 | B, nW, 1, N, N): -inf where a token may not look, or None.
+    """
+
+    rows: slice
+    columns: slice
+    window: Size
+    index: Tensor
+    penalty: Tensor | None
+
+    @property
+    def windows(self) -> Size:
+        """Windows below and beside each other."""
+        (wh, ww), rows, columns = self.window, self.rows, self.columns
+        return (rows.stop - rows.start) // wh, (columns.stop - columns.start) // ww
+
+
+def spans(length: int, window: int) -> list[tuple[slice, int]]:
+    """Parts of an axis and their window: the whole windows, then what is left."""
+    whole = length // window * window
+    parts = [(slice(0, whole), window), (slice(whole, length), length - whole)]
+    return [(part, size) for part, size in parts if part.stop > part.start]
+
+
+def relative_index(window: Size, table: int, device: torch.device) -> Tensor:
+    """Rows of a bias table made for ``table`` x ``table`` windows, (N * N,).
+
+    For query i and key j of a window (wh, ww) no larger than that: the row of their
+    offset, (dy + table - 1) * (2 table - 1) + dx + table - 1.
+    """
+    y = torch.arange(window[0], device=device).repeat_interleave(window[1])
+    x = torch.arange(window[1], device=device).repeat(window[0])
+    dy, dx = y[:, None] - y + table - 1, x[:, None] - x + table - 1
+    return (dy * (2 * table - 1) + dx).flatten()
+
+
+def group_penalty(
+    groups: Tensor, region_of: tuple[slice, slice], window: Size
+) -> Tensor:
+    """0 within, -inf between equal labels (1 | B, h, w): (1 | B, nW, 1, N, N)."""
+    labels = groups[:, region_of[0], region_of[1]]
+    B, h, w = labels.shape
+    wh, ww = window
+    labels = labels.reshape(B, h // wh, wh, w // ww, ww).transpose(2, 3)
+    labels = labels.reshape(B, -1, 1, wh * ww)
+    other = labels[..., :, None] != labels[..., None, :]
+    return torch.zeros(other.shape, device=other.device).masked_fill(
+        other, float('-inf')
+    )
+
+
+def cut(
+    grid: Size, window: int, groups: Tensor | None, device: torch.device
+) -> list[list[Region]]:
+    """The regions of a grid, row by row; groups (1 | B, L) label its tokens.
+
+    Made once for all blocks of a stage; up to two by two, one if the window divides the
+    grid. A window larger than the grid becomes the grid.
+    """
+    labels = None if groups is None else groups.view(-1, *grid)
+    regions = []
+    for rows, wh in spans(grid[0], min(window, grid[0])):
+        row = []
+        for columns, ww in spans(grid[1], min(window, grid[1])):
+            size = (wh, ww)
+            penalty = None
+            if labels is not None:
+                penalty = group_penalty(labels, (rows, columns), size)
+            index = relative_index(size, window, device)
+            row.append(Region(rows, columns, size, index, penalty))
+        regions.append(row)
+    return regions
+
+
+def resample_bias(table: Tensor, side: int) -> Tensor:
+    """A bias table ((2 w - 1)^2, heads) for another window: (side^2, heads)."""
+    old = round(table.shape[0] ** 0.5)
+    if old == side:
+        return table
+    maps = table.float().t().reshape(1, -1, old, old)
+    maps = F.interpolate(maps, size=(side, side), mode='bicubic', align_corners=False)
+    return maps.flatten(2)[0].t().to(table.dtype)
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention within windows, (B, L, C) -> (B, L, C).
+
+    Parameter names are those of Swin (2103.14030) and MixMIM (2205.13137). Weights made
+    for another window are resampled on load.
+    """
+
+    def __init__(self, dim: int, num_heads: int, window: int):
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(
+                f'width {dim} cannot be split over {num_heads} attention heads'
+            )
+        self.num_heads = num_heads
+        self.side = 2 * window - 1
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.relative_position_bias_table = nn.Parameter(
+            torch.empty(self.side**2, num_heads)
+        )
+
+    def reset_parameters(self) -> None:
+        """Random biases, truncated normal of 0.02."""
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def forward(
+        self, x: Tensor, grid: Size, regions: Sequence[Sequence[Region]]
+    ) -> Tensor:
+        """Tokens (B, L, C) of a grid that ``cut`` made the regions of."""
+        qkv = self.qkv(x).unflatten(1, grid)  # (B, h, w, 3 C)
+        rows = [
+            torch.cat([self.attend(qkv, region) for region in row], dim=2)
+            if len(row) > 1
+            else self.attend(qkv, row[0])
+            for row in regions
+        ]
+        return self.proj(torch.cat(rows, dim=1).flatten(1, 2))
+
+    def attend(self, qkv: Tensor, region: Region) -> Tensor:
+        """The windows of one region: (B, h, w, 3 C) to (B, rows, columns, C)."""
+        (nh, nw), (wh, ww), heads = region.windows, region.window, self.num_heads
+        B, N = len(qkv), wh * ww
+        x = qkv[:, region.rows, region.columns]
+        x = x.reshape(B, nh, wh, nw, ww, 3, heads, -1).permute(5, 0, 1, 3, 6, 2, 4, 7)
+        bias = self.bias(region).to(x.dtype)  # (1 | B, nW | 1, heads, N, N)
+        # windows go where the bias is the same for all of that dimension
+        fold = (B, nh * nw * heads) if bias.shape[1] > 1 else (B * nh * nw, heads)
+        if bias.shape[0] > 1:
+            fold = (B, nh * nw * heads)
+        q, k, v = x.reshape(3, *fold, N, -1)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(1, 2))
+        x = x.reshape(B, nh, nw, heads, wh, ww, -1).permute(0, 1, 4, 2, 5, 3, 6)
+        return x.reshape(B, nh * wh, nw * ww, -1)
+
+    def bias(self, region: Region) -> Tensor:
+        """Of relative positions and groups, broadcast over the batch if those are."""
+        N = region.window[0] * region.window[1]
+        bias = self.relative_position_bias_table.index_select(0, region.index)
+        bias = bias.t().reshape(1, 1, -1, N, N)
+        return bias if region.penalty is None else bias + region.penalty
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        state_dict.pop(prefix + 'relative_position_index', None)  # derived
+        key = prefix + 'relative_position_bias_table'
+        if key in state_dict:
+            state_dict[key] = resample_bias(state_dict[key], self.side)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
