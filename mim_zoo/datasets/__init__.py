@@ -6,7 +6,7 @@ from .collate import collate_readable
 from .held_out import HeldOutSplit
 from .image_folder import ImageFolder
 from .image_io import UnreadableImageError, read_image
-from .masking import BlockMasking, RandomMasking
+from .masking import BlockMasking, MixedMasking, RandomMasking
 from .sampler import Draw, EpochSampler, seeded
 from .transforms import (
     CenterCrop,
@@ -28,6 +28,7 @@ __all__ = [
     'ImageDataset',
     'ImageFolder',
     'LoadImage',
+    'MixedMasking',
     'PackInputs',
     'RandAugment',
     'RandomFlip',

@@ -7,6 +7,7 @@ pipeline, where they must be told the patch size. Legend: B images, L = h * w pa
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,26 +48,42 @@ class MaskingTransform:
 
     Args:
         ratio: share of hidden patches; the number of visible ones is rounded down.
-        stride: pixels of a mask cell, in a dataset pipeline only (the data
-            preprocessor is told by the model).
+        stride: pixels of a patch, in a dataset pipeline only (the data preprocessor is
+            told by the model).
         seed: in a pipeline, makes an image's mask a function of its index alone.
+        cell: hide squares of so many patches a side (SimMIM, 2111.09886, takes 2 at
+            patch 16).
     """
 
     def __init__(
-        self, ratio: float = 0.75, stride: int | None = None, seed: int | None = None
+        self,
+        ratio: float = 0.75,
+        stride: int | None = None,
+        seed: int | None = None,
+        cell: int = 1,
     ):
         if not 0 < ratio < 1:
             raise ValueError(
                 f'{type(self).__name__}: got ratio={ratio}, expected 0 < ratio < 1'
             )
+        if cell < 1:
+            raise ValueError(
+                f'{type(self).__name__}: got cell={cell}, expected at least 1'
+            )
         self.ratio = ratio
         self.stride = stride
         self.seed = seed
+        self.cell = cell
 
-    def num_hidden(self, num_patches: int) -> int:
-        """Hidden patches of each image: 147 of 196 at 0.75."""
-        visible = int(num_patches * (1 - self.ratio) + 1e-6)  # 10 * (1 - 0.9) is < 1
-        return num_patches - visible
+    def hidden_cells(self, count: int) -> int:
+        """How many of so many cells are hidden."""
+        visible = int(count * (1 - self.ratio) + 1e-6)  # 10 * (1 - 0.9) is < 1
+        return count - visible
+
+    def num_hidden(self, grid: tuple[int, int]) -> int:
+        """Hidden patches of each image: 147 of 14 x 14 at 0.75."""
+        h, w = self._cells(grid)
+        return self.hidden_cells(h * w) * self.cell**2
 
     def sample(
         self,
@@ -75,7 +92,31 @@ class MaskingTransform:
         device: torch.device | str = 'cpu',
     ) -> Tensor:
         """Masks (B, L) for seeds (B,), int64 on the CPU; (1, L) for a shared one."""
+        h, w = self._cells(grid)
+        mask = self.draw(seeds, (h, w), self.hidden_cells(h * w), device)
+        if self.cell == 1:
+            return mask
+        n = self.cell
+        mask = mask.view(-1, h, 1, w, 1).expand(-1, h, n, w, n)
+        return mask.reshape(len(mask), -1)
+
+    def draw(
+        self,
+        seeds: Tensor,
+        grid: tuple[int, int],
+        hidden: int,
+        device: torch.device | str,
+    ) -> Tensor:
+        """Masks (B, h * w) that hide so many cells of a grid (h, w)."""
         raise NotImplementedError
+
+    def _cells(self, grid: tuple[int, int]) -> tuple[int, int]:
+        if grid[0] % self.cell or grid[1] % self.cell:
+            raise ValueError(
+                f'{type(self).__name__}: got {grid[0]} x {grid[1]} patches, expected '
+                f'multiples of cell={self.cell}; crop or resize the images'
+            )
+        return grid[0] // self.cell, grid[1] // self.cell
 
     def __call__(self, results: dict) -> dict:
         """Write ``mask`` (L,) for the image ``img`` (H, W, C) of a pipeline."""
@@ -100,16 +141,17 @@ class MaskingTransform:
 class RandomMasking(MaskingTransform):
     """Uniformly random patches, image by image (MAE, 2111.06377)."""
 
-    def sample(
+    def draw(
         self,
         seeds: Tensor,
         grid: tuple[int, int],
-        device: torch.device | str = 'cpu',
+        hidden: int,
+        device: torch.device | str,
     ) -> Tensor:
-        """Masks (B, L), drawn on the device; the least noise stays visible."""
+        """Drawn on the device; the least noise stays visible."""
         L = grid[0] * grid[1]
         noise = seeded_noise(seeds.to(device, non_blocking=True), L)
-        visible = noise.argsort(dim=1)[:, : L - self.num_hidden(L)]
+        visible = noise.argsort(dim=1)[:, : L - hidden]
         mask = torch.ones(len(seeds), L, dtype=torch.bool, device=device)
         return mask.scatter(1, visible, False)
 
@@ -121,6 +163,7 @@ class BlockMasking(MaskingTransform):
     Args:
         min_patches: least area of a rectangle, in patches.
         min_aspect: rectangles have height / width from this to its inverse.
+        **options: of ``MaskingTransform``.
     """
 
     def __init__(
@@ -128,10 +171,9 @@ class BlockMasking(MaskingTransform):
         ratio: float = 0.4,
         min_patches: int = 16,
         min_aspect: float = 0.3,
-        stride: int | None = None,
-        seed: int | None = None,
+        **options: Any,
     ):
-        super().__init__(ratio, stride, seed)
+        super().__init__(ratio, **options)
         if min_patches < 1 or not 0 < min_aspect <= 1:
             raise ValueError(
                 f'BlockMasking: got min_patches={min_patches}, min_aspect={min_aspect},'
@@ -140,26 +182,28 @@ class BlockMasking(MaskingTransform):
         self.min_patches = min_patches
         self.min_aspect = min_aspect
 
-    def sample(
+    def draw(
         self,
         seeds: Tensor,
         grid: tuple[int, int],
-        device: torch.device | str = 'cpu',
+        hidden: int,
+        device: torch.device | str,
     ) -> Tensor:
-        """Masks (B, L), drawn on the CPU image by image: use it in a pipeline if the
-        training step waits for it.
+        """Drawn on the CPU image by image: use it in a pipeline if the training step
+        waits for it.
         """
         generator = torch.Generator()
         masks = [
-            self._sample_one(grid, generator.manual_seed(seed))
+            self._draw_one(grid, hidden, generator.manual_seed(seed))
             for seed in mixed_bits(seeds).tolist()
         ]
         return torch.stack(masks).to(device, non_blocking=True)
 
-    def _sample_one(self, grid: tuple[int, int], generator: torch.Generator) -> Tensor:
+    def _draw_one(
+        self, grid: tuple[int, int], wanted: int, generator: torch.Generator
+    ) -> Tensor:
         h, w = grid
         mask = torch.zeros(h, w, dtype=torch.bool)
-        wanted = self.num_hidden(h * w)
         left = wanted
         for _ in range(10 * wanted):  # rectangles that do not fit are drawn again
             if left < 1:
@@ -182,3 +226,63 @@ class BlockMasking(MaskingTransform):
             pick = torch.randperm(len(free), generator=generator)[:left]
             mask[free[pick]] = True
         return mask
+
+
+@TRANSFORMS.register_module()
+class MixedMasking(MaskingTransform):
+    """Masks for images that are mixed in pairs (MixMIM, 2205.13137).
+
+    Two mixed images, the first and the last of the batch and so on, always have the
+    same mask, so that each patch is hidden in just one of their two mixtures. The number
+    of hidden patches is rounded down: 24 of 49.
+
+    Args:
+        per_pair: a mask for every pair; by default one for the whole batch, as
+            published, a function of its first image's seed. Attention then needs a bias
+            for every pair, which costs memory.
+        pattern: 'RandomMasking' or 'BlockMasking'.
+        **options: of the pattern.
+    """
+
+    def __init__(
+        self,
+        ratio: float = 0.5,
+        per_pair: bool = False,
+        pattern: str = 'RandomMasking',
+        **options: Any,
+    ):
+        own = {key: options.pop(key) for key in ('stride', 'seed') if key in options}
+        super().__init__(ratio, cell=options.pop('cell', 1), **own)
+        if pattern not in ('RandomMasking', 'BlockMasking'):
+            raise ValueError(
+                f"MixedMasking: got pattern={pattern!r}, expected 'RandomMasking' or "
+                "'BlockMasking'"
+            )
+        self.per_pair = per_pair
+        self.pattern = TRANSFORMS.build(dict(type=pattern, ratio=ratio, **options))
+
+    def hidden_cells(self, count: int) -> int:
+        """How many of so many cells show the partner."""
+        return int(count * self.ratio + 1e-6)
+
+    def draw(
+        self,
+        seeds: Tensor,
+        grid: tuple[int, int],
+        hidden: int,
+        device: torch.device | str,
+    ) -> Tensor:
+        """(1, h * w), or (B, h * w) equal within each pair."""
+        if self.per_pair:  # mixed, for neighbours add up to the same in every pair
+            seeds = mixed_bits(seeds)
+            seeds = seeds + seeds.flip(0)
+        else:
+            seeds = seeds[:1]
+        return self.pattern.draw(seeds, grid, hidden, device)
+
+    def __call__(self, results: dict) -> dict:
+        """Not in a pipeline: one image has no partner."""
+        raise ValueError(
+            'MixedMasking in a dataset pipeline: got one image, expected a batch that '
+            'shares a mask; put it into batch_transforms of the data preprocessor'
+        )

@@ -93,7 +93,7 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
                 raise ValueError('masking: the stride of the encoder is not known')
             h, w = (-(-n // self.stride) for n in inputs.shape[-2:])
             mask = self.masking.sample(seeds, (h, w), inputs.device)
-            num_hidden = self.masking.num_hidden(h * w)
+            num_hidden = self.masking.num_hidden((h, w))
         if mask is None:
             return dict(inputs=inputs, data_samples=samples)
         return dict(

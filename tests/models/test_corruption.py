@@ -196,7 +196,7 @@ def test_counts_are_exact(
     assert mask.shape == (4, patches)
     assert mask.dtype == torch.bool
     visible = int(round(patches * (1 - ratio), 6))  # rounded down, but for float noise
-    assert masking.num_hidden(patches) == patches - visible
+    assert masking.num_hidden(grid) == patches - visible
     assert (mask.sum(1) == patches - visible).all()
 
 
@@ -205,7 +205,7 @@ def test_counts_are_exact(
     [(0.75, 196, 147), (0.75, 256, 192), (0.9, 10, 9), (0.6, 196, 118), (0.4, 196, 79)],
 )
 def test_counts_of_the_papers(ratio: float, patches: int, hidden: int) -> None:
-    assert RandomMasking(ratio).num_hidden(patches) == hidden
+    assert RandomMasking(ratio).num_hidden((1, patches)) == hidden
 
 
 def test_random_masks_are_uniform_and_independent() -> None:
