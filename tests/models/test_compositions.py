@@ -25,7 +25,16 @@ TARGETS = [
     dict(type='PixelTarget', normalize=False),
 ]
 LOSSES = ['MaskedMSE', 'MaskedL1', 'MaskedSmoothL1', 'MaskedCosine']
-NECKS = [[[-1]], [[0, 1, -1]], [[0], [2]], [[0, 1], [1, 2]]]
+NECKS: list[dict[str, Any]] = [
+    dict(outputs=[[-1]]),
+    dict(outputs=[[0, 1, -1]]),
+    dict(outputs=[[0], [2]]),
+    dict(outputs=[[0, 1], [1, 2]]),
+    dict(outputs='all', proj='none'),
+    dict(outputs=[[0, 2]], proj='mlp'),
+    dict(outputs=[[1, 2]], fusion='attention'),
+    dict(outputs=[[1], [0, 1, 2]], proj='none', fusion='attention'),
+]
 SIZES = [(32, 32), (16, 40), (48, 24)]  # built for 32 x 32
 CHANNELS = [1, 3, 4, 13]
 
@@ -48,19 +57,21 @@ def describe(value: Any) -> str:
 def test_every_composition_trains(
     build_mim: Build, random_mask: Masks, parts: tuple, class_token: bool
 ) -> None:
-    (corruption, decoder), target, loss, outputs, size, channels = parts
+    (corruption, decoder), target, loss, neck, size, channels = parts
     model = build_mim(
         dict(in_channels=channels, class_token=class_token),
         corruption=dict(type=corruption),
-        neck=dict(type='LevelFusion', outputs=outputs),
+        neck=dict(type='LevelFusion', **neck),
         head=dict(type='MIMHead', target=target, loss=dict(type=loss), decoder=decoder),
     ).train()
     patches = size[0] * size[1] // 64
     images = torch.randn(2, channels, *size)
     mask = random_mask(2, patches, patches * 3 // 4)
-    losses = model.loss(images, mask)
-    assert list(losses) == [f'loss_{i}' for i in range(len(outputs))]
-    assert all(v.shape == () and v.isfinite() for v in losses.values())
+    values = model.loss(images, mask)
+    assert all(v.shape == () and v.isfinite() for v in values.values())
+    losses = {k: v for k, v in values.items() if 'loss' in k}
+    assert list(losses) == [f'loss_{i}' for i in range(len(model.neck.outputs))]
+    assert values.keys() - losses.keys() == model.neck.log_values().keys()
     sum(losses.values()).backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -74,21 +85,26 @@ def test_every_composition_trains(
 
 
 @pytest.mark.parametrize(
-    'corruption, decoder, loss',
+    'corruption, decoder, loss, fusion',
     [
-        (*PAIRS[0], 'MaskedMSE'),
-        (*PAIRS[1], 'MaskedCosine'),
-        (*PAIRS[2], 'MaskedSmoothL1'),
+        (*PAIRS[0], 'MaskedMSE', 'weighted'),
+        (*PAIRS[1], 'MaskedCosine', 'attention'),
+        (*PAIRS[2], 'MaskedSmoothL1', 'weighted'),
     ],
     ids=lambda v: v.get('type') if isinstance(v, dict) else v,
 )
 def test_the_step_is_one_graph(
-    build_mim: Build, random_mask: Masks, corruption: str, decoder: dict, loss: str
+    build_mim: Build,
+    random_mask: Masks,
+    corruption: str,
+    decoder: dict,
+    loss: str,
+    fusion: str,
 ) -> None:
     torch.compiler.reset()
     model = build_mim(
         corruption=dict(type=corruption),
-        neck=dict(type='LevelFusion', outputs=[[0, 1], [2]]),
+        neck=dict(type='LevelFusion', outputs=[[0, 1], [2]], fusion=fusion),
         head=dict(
             type='MIMHead',
             target=dict(type='PixelTarget'),

@@ -1,15 +1,13 @@
-"""Fusion of levels, decoders, heads."""
+"""Decoders and heads."""
 
 from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mim_zoo.models import (
     MIM,
-    LevelFusion,
     LinearDecoder,
     MaskedL1,
     PixelTarget,
@@ -17,90 +15,6 @@ from mim_zoo.models import (
 )
 from mim_zoo.models.corruption import Plan
 from mim_zoo.registry import MODELS
-
-# --- fusion ----------------------------------------------------------------------
-
-LEVELS = ((8, 4),) * 4
-
-
-def outputs_of_blocks() -> dict[int, Tensor]:
-    torch.manual_seed(0)
-    return {i: torch.randn(2, 5, 8) for i in range(4)}
-
-
-def double(x: Tensor) -> Tensor:
-    """Stands for the encoder's norm; easy to tell."""
-    return 2 * x
-
-
-class Double(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return double(x)
-
-
-def test_single_levels_are_handed_on() -> None:
-    levels = outputs_of_blocks()
-    fuse = LevelFusion([[1], [-1], [0]], levels=LEVELS)
-    assert fuse.taps == [0, 1, 3]
-    assert fuse.out_channels == [8, 8, 8]
-    assert not list(fuse.parameters())
-    first, last, zeroth = fuse(levels, Double(), (2, 2))
-    assert torch.equal(first, levels[1])  # raw
-    assert torch.equal(last, double(levels[3]))  # normed: it holds the last block
-    assert torch.equal(zeroth, levels[0])
-
-
-def test_default_is_the_last_level() -> None:
-    levels = outputs_of_blocks()
-    (only,) = LevelFusion(levels=LEVELS)(levels, Double(), (2, 2))
-    assert torch.equal(only, double(levels[3]))
-
-
-@pytest.mark.parametrize('output', [[0, 2, 3], [1, 3]])
-def test_fusion_is_a_weighted_sum(output: list[int]) -> None:
-    levels = outputs_of_blocks()
-    fuse = LevelFusion([output], levels=LEVELS)
-    fusion = fuse.fusions[0]
-    assert len(fusion.proj_layers) == len(output) - 1
-    weights = fusion.proj_weights.softmax(0).flatten()
-    assert weights.tolist() == pytest.approx([1 / len(output)] * len(output))
-
-    with torch.no_grad():
-        fusion.proj_weights.copy_(torch.randn_like(fusion.proj_weights))
-    weights = fusion.proj_weights.softmax(0).flatten()
-    expected = weights[-1] * levels[output[-1]]
-    for weight, i, proj in zip(weights, output, fusion.proj_layers):
-        expected = expected + weight * F.linear(levels[i], proj.weight, proj.bias)
-    expected = double(expected)  # the norm comes after the fusion
-    torch.testing.assert_close(fuse(levels, Double(), (2, 2))[0], expected)
-
-
-def test_blocks_that_would_never_be_trained() -> None:
-    with pytest.raises(ValueError, match='without the last block'):
-        LevelFusion([[0], [1, 2]], levels=LEVELS)
-
-
-def test_the_order_in_a_list_does_not_matter() -> None:
-    a = LevelFusion([[3, 0, 2]], levels=LEVELS)
-    assert a.outputs == LevelFusion([[0, 2, -1]], levels=LEVELS).outputs
-
-
-@pytest.mark.parametrize(
-    'outputs, message',
-    [
-        ([], 'non-empty list'),
-        ([[0], []], 'non-empty list'),
-        ([[4]], r'got index 4, expected one of -4\.\.3'),
-        ([[0, -5]], 'got index -5'),
-        ([[1, 3, -1]], 'more than once'),
-    ],
-)
-def test_impossible_outputs(outputs: list, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        LevelFusion(outputs, levels=LEVELS)
-
-
-# --- decoders and heads ----------------------------------------------------------
 
 
 def test_decoder_parameters_follow_the_corruption() -> None:
