@@ -233,8 +233,8 @@ class MixedMasking(MaskingTransform):
     """Masks for images that are mixed in pairs (MixMIM, 2205.13137).
 
     Two mixed images, the first and the last of the batch and so on, always have the
-    same mask, so that each patch is hidden in just one of their two mixtures. The number
-    of hidden patches is rounded down: 24 of 49.
+    same mask, so that each patch is hidden in just one of their two mixtures. The
+    number of hidden patches is rounded down: 24 of 49.
 
     Args:
         per_pair: a mask for every pair; by default one for the whole batch, as

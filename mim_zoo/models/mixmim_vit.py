@@ -29,6 +29,13 @@ from .layers import (
 from .windows import WindowAttention, cut
 
 HIERARCHICAL_ARCHS: dict[str, dict[str, Any]] = {
+    # for 32 px: 16 x 16 tokens, then 8 x 8; of the width and depth of a plain ViT
+    'micro': dict(
+        embed_dim=48, depths=(1, 5), num_heads=(2, 4), windows=(8, 8), patch_size=2
+    ),
+    'tiny': dict(
+        embed_dim=96, depths=(2, 10), num_heads=(3, 6), windows=(8, 8), patch_size=2
+    ),
     'base': dict(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
     'large': dict(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)),
     'huge': dict(embed_dim=352, depths=(2, 2, 18, 2), num_heads=(11, 22, 44, 88)),
@@ -134,8 +141,9 @@ class MixMIMViT(Encoder):
     smaller windows.
 
     Args:
-        arch: base, large, huge, or dict(embed_dim=, depths=, num_heads=[, windows=,
-            patch_size=, mlp_ratio=]), one number per stage where it says so.
+        arch: micro, tiny (for 32 px), base, large, huge, or dict(embed_dim=, depths=,
+            num_heads=[, windows=, patch_size=, mlp_ratio=]), the plural ones one number
+            per stage.
         img_size: (H, W) the position table is made for; other sizes resample it.
         windows: sides in tokens, one per stage, instead of the architecture's (14, 14,
             14, 7); at 384 px (16, 16, 24, 12). Tables of other windows are resampled.

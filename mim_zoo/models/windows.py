@@ -149,10 +149,8 @@ class WindowAttention(nn.Module):
         x = qkv[:, region.rows, region.columns]
         x = x.reshape(B, nh, wh, nw, ww, 3, heads, -1).permute(5, 0, 1, 3, 6, 2, 4, 7)
         bias = self.bias(region).to(x.dtype)  # (1 | B, nW | 1, heads, N, N)
-        # windows go where the bias is the same for all of that dimension
-        fold = (B, nh * nw * heads) if bias.shape[1] > 1 else (B * nh * nw, heads)
-        if bias.shape[0] > 1:
-            fold = (B, nh * nw * heads)
+        # windows that share a bias count as images, others as heads: no bias is repeated
+        fold = (B * nh * nw, heads) if region.penalty is None else (B, nh * nw * heads)
         q, k, v = x.reshape(3, *fold, N, -1)
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(1, 2))
         x = x.reshape(B, nh, nw, heads, wh, ww, -1).permute(0, 1, 4, 2, 5, 3, 6)

@@ -28,9 +28,10 @@ HEAD = dict(
 
 def make_mim(backbone: dict | None = None, **changes: Any) -> MIM:
     torch.manual_seed(0)
+    backbone = backbone or {}
     cfg: dict[str, Any] = dict(
         type='MIM',
-        backbone=dict(BACKBONE, **(backbone or {})),
+        backbone=backbone if 'type' in backbone else {**BACKBONE, **backbone},
         corruption=dict(type='DropPatches'),
         head=dict(HEAD),
     )
@@ -45,7 +46,10 @@ def make_mim(backbone: dict | None = None, **changes: Any) -> MIM:
 
 @pytest.fixture
 def build_mim() -> Callable[..., MIM]:
-    """Builds MAE on 4 x 4 patches of 8 pixels, but for the given changes."""
+    """Builds MAE on 4 x 4 patches of 8 pixels, but for the given changes.
+
+    A backbone with a type is taken as it is.
+    """
     return make_mim
 
 
