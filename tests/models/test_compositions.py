@@ -49,7 +49,7 @@ def compositions(count: int = 32) -> list[tuple]:
 
 
 def describe(value: Any) -> str:
-    return '-'.join(str(v.get('type') if isinstance(v, dict) else v) for v in value)
+    return '-'.join(str(v.get('type', v) if isinstance(v, dict) else v) for v in value)
 
 
 @pytest.mark.parametrize('parts', compositions(), ids=describe)
