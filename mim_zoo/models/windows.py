@@ -81,9 +81,9 @@ def cut(
     """
     labels = None if groups is None else groups.view(-1, *grid)
     regions = []
-    for rows, wh in spans(grid[0], min(window, grid[0])):
+    for rows, wh in spans(grid[0], window):
         row = []
-        for columns, ww in spans(grid[1], min(window, grid[1])):
+        for columns, ww in spans(grid[1], window):
             size = (wh, ww)
             penalty = None
             if labels is not None:
