@@ -140,6 +140,7 @@ FINETUNE = [  # name, epochs, depth, lr, layer decay (2111.06377, official comma
     ('vit-base-p16_8xb128-amp-coslr-100e_in1k', 100, 12, 2e-3, 0.65),
     ('vit-large-p16_8xb128-amp-coslr-50e_in1k', 50, 24, 4e-3, 0.75),
     ('vit-huge-p14_8xb128-amp-coslr-50e_in1k', 50, 32, 4e-3, 0.75),
+    ('vit-small-p16_8xb128-amp-coslr-100e_in1k', 100, 12, 2e-3, 0.65),  # as B
 ]
 
 

@@ -63,6 +63,8 @@ def tiny(cfg: Config, data_root: Path, checkpoint: Path, work_dir: Path) -> Conf
             node.update(arch=ARCH, img_size=IMAGE, patch_size=PATCH)
             if node.get('init_cfg'):
                 node['init_cfg']['checkpoint'] = str(checkpoint)
+        elif kind == 'LevelFusion':  # of two blocks
+            node['outputs'] = [[0, 1] if len(o) > 1 else o for o in node['outputs']]
         elif kind == 'TransformerDecoder':
             node.update(embed_dim=16, depth=1, num_heads=2)
         elif kind in ('RandomResizedCrop', 'CenterCrop', 'Resize'):
