@@ -77,3 +77,18 @@ def test_pretraining_totals(arch: str, total: int, extra: int) -> None:
     model = full_mae(arch, type='MFF', neck=neck)
     assert count(model.neck) == extra
     assert count(model) == total == count(full_mae(arch)) + extra
+
+
+@pytest.mark.parametrize(
+    'options, extra',
+    [
+        (dict(proj='mlp'), 5_905_926),
+        (dict(fusion='attention'), 10_040_832),
+        (dict(outputs='all'), 6_496_524),
+        (dict(outputs='all', proj='none'), 12),
+    ],
+)
+def test_totals_of_the_variants(options: dict, extra: int) -> None:
+    neck = dict(type='LevelFusion', outputs=[[0, 2, 4, 6, 8, 11]]) | options
+    model = full_mae('base', type='MFF', neck=neck)
+    assert count(model) == 111_907_840 + extra
