@@ -14,7 +14,18 @@ from mim_zoo.registry import MODELS
 CONFIGS = Path(__file__).parents[2] / 'configs'
 ALL = sorted(p for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
 IMAGE, PATCH = 16, 4
-ARCH = dict(embed_dim=16, depth=2, num_heads=2)
+CROPS = ('RandomResizedCrop', 'SimpleResizedCrop', 'CenterCrop', 'Resize')
+ENCODERS: dict[str, dict] = {  # two blocks each, predictions on 4 x 4 cells
+    'MIMViT': dict(
+        arch=dict(embed_dim=16, depth=2, num_heads=2), img_size=IMAGE, patch_size=PATCH
+    ),
+    'MixMIMViT': dict(
+        arch=dict(
+            embed_dim=8, depths=(1, 1), num_heads=(1, 2), windows=(2, 2), patch_size=2
+        ),
+        img_size=IMAGE,
+    ),
+}
 
 
 def name_of(path: Path) -> str:
@@ -47,27 +58,32 @@ def make_data(root: Path) -> Path:
     return root
 
 
-def pretrained(path: Path) -> Path:
-    """A file like those that pre-training leaves."""
-    backbone = dict(type='MIMViT', arch=ARCH, img_size=IMAGE, patch_size=PATCH)
-    weights = MODELS.build(backbone).state_dict()
-    torch.save({'state_dict': {f'backbone.{k}': v for k, v in weights.items()}}, path)
-    return path
+def pretrained(folder: Path) -> Path:
+    """A folder with a file of each encoder like those that pre-training leaves."""
+    for kind, small in ENCODERS.items():
+        weights = MODELS.build(dict(type=kind, **small)).state_dict()
+        state = {f'backbone.{k}': v for k, v in weights.items()}
+        torch.save({'state_dict': state}, folder / f'{kind}.pth')
+    return folder
 
 
-def tiny(cfg: Config, data_root: Path, checkpoint: Path, work_dir: Path) -> Config:
-    """Shrink a config in place: small model, images and data, its schedule kept."""
+def tiny(cfg: Config, data_root: Path, weights: Path, work_dir: Path) -> Config:
+    """Shrink a config in place: small model, images and data, its schedule kept.
+
+    ``weights`` is what ``pretrained`` made.
+    """
     for node in dicts(cfg._cfg_dict):
         kind = node.get('type')
-        if kind == 'MIMViT':
-            node.update(arch=ARCH, img_size=IMAGE, patch_size=PATCH)
+        if kind in ENCODERS:
+            node.update(ENCODERS[kind])
+            node.pop('windows', None)
             if node.get('init_cfg'):
-                node['init_cfg']['checkpoint'] = str(checkpoint)
+                node['init_cfg']['checkpoint'] = str(weights / f'{kind}.pth')
         elif kind == 'LevelFusion':  # of two blocks
             node['outputs'] = [[0, 1] if len(o) > 1 else o for o in node['outputs']]
         elif kind == 'TransformerDecoder':
             node.update(embed_dim=16, depth=1, num_heads=2)
-        elif kind in ('RandomResizedCrop', 'CenterCrop', 'Resize'):
+        elif kind in CROPS:
             node['size'] = (IMAGE, IMAGE)
         elif kind == 'SamplePhotos':
             node.update(pictures=['rocket', 'coffee'], indices=8)
