@@ -10,7 +10,7 @@ from torch import nn
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 BACKBONE = 'backbone.'
-TOP = -1  # the group of everything that learns at the base rate
+TOP = -1  # the group of everything that comes after the last block
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -22,6 +22,9 @@ class LayerDecayConstructor:
     - ``layer_decay_rate`` (1.0): the learning rate of layer ``i`` of ``n`` is
       ``lr * rate ** (n - 1 - i)``, where ``(i, n)`` is what the backbone's
       ``get_layer_depth(name, 'backbone.')`` says; outside the backbone it is ``lr``;
+    - ``head_with_last_block`` (False): the final norm and all outside the backbone
+      learn as fast as the last block, ``lr * rate``, and nothing at ``lr``, as in the
+      official fine-tuning of MixMIM (2205.13137);
     - ``no_decay_names`` (()): parameters, by the end of their dotted name
       ('pos_embed', 'backbone.cls_token'), that are not decayed. Biases and parameters
       of one dimension never are, which alone is MAE's rule for pre-training; its
@@ -40,11 +43,12 @@ class LayerDecayConstructor:
     ) -> None:
         rules = dict(paramwise_cfg or {})
         self.rate = float(rules.pop('layer_decay_rate', 1.0))
+        self.top_distance = int(rules.pop('head_with_last_block', False))
         self.no_decay_names = tuple(rules.pop('no_decay_names', ()))
         if rules:
             raise ValueError(
                 f'LayerDecayConstructor: unknown paramwise_cfg key(s) {sorted(rules)}; '
-                'it knows layer_decay_rate and no_decay_names.'
+                'it knows layer_decay_rate, head_with_last_block and no_decay_names.'
             )
         if not 0 < self.rate <= 1:
             raise ValueError(
@@ -116,11 +120,11 @@ class LayerDecayConstructor:
                 f'layer_decay_rate={self.rate} needs a model with a backbone that has '
                 f'get_layer_depth(name, prefix); {type(model).__name__} has none.'
             )
-        if not name.startswith(BACKBONE):
-            return TOP, 1.0
-        layer, num_layers = depth_of(name, BACKBONE)
-        distance = num_layers - 1 - layer
-        return (layer, self.rate**distance) if distance else (TOP, 1.0)
+        if name.startswith(BACKBONE):
+            layer, num_layers = depth_of(name, BACKBONE)
+            if distance := num_layers - 1 - layer:
+                return layer, self.rate**distance
+        return TOP, self.rate**self.top_distance
 
 
 def _ends_with(name: str, rule: str) -> bool:
