@@ -16,6 +16,7 @@ from .transforms import (
     RandomFlip,
     RandomResizedCrop,
     Resize,
+    SimpleResizedCrop,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     'RandomResizedCrop',
     'Resize',
     'SamplePhotos',
+    'SimpleResizedCrop',
     'TooManyUnreadableError',
     'UnreadableImageError',
     'collate_readable',

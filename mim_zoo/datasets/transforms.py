@@ -136,6 +136,36 @@ def single_draw_box(
 
 
 @TRANSFORMS.register_module()
+class SimpleResizedCrop:
+    """Shorter side to ``size``, a reflected border, a random square (2303.02416).
+
+    PixMIM's crop, which keeps most of an image. Bilinear as there; 'bicubic' makes it
+    that of DeiT III (2204.07118).
+    """
+
+    def __init__(
+        self, size: int, padding: int = 4, interpolation: str = 'bilinear'
+    ) -> None:
+        if not 0 <= padding < size:
+            raise ValueError(
+                f'SimpleResizedCrop: padding must be in [0, {size}), got {padding}.'
+            )
+        self.size, self.padding = as_size(size, 'SimpleResizedCrop'), padding
+        self.resize = Resize(size, interpolation)
+
+    def __call__(self, results: dict) -> dict:
+        img = self.resize(results)['img']
+        border = (self.padding, self.padding)
+        img = np.pad(img, (border, border, (0, 0)), mode='reflect')
+        height, width = self.size
+        top = int(torch.randint(img.shape[0] - height + 1, ()))
+        left = int(torch.randint(img.shape[1] - width + 1, ()))
+        crop = img[top : top + height, left : left + width]
+        results['img'] = np.ascontiguousarray(crop)
+        return results
+
+
+@TRANSFORMS.register_module()
 class RandomFlip:
     """Mirror left and right with probability ``prob``."""
 

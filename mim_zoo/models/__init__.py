@@ -11,7 +11,7 @@ from .losses import MaskedCosine, MaskedL1, MaskedMSE, MaskedSmoothL1
 from .mim import MAE, MFF, MIM, MixMIM, PixMIM
 from .mixmim_vit import MixMIMViT
 from .necks import LevelFusion
-from .targets import PixelTarget
+from .targets import LowPassTarget, PixelTarget
 from .vit import MIMViT
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     'FeatureExtractor',
     'LevelFusion',
     'LinearDecoder',
+    'LowPassTarget',
     'MIMDataPreprocessor',
     'MIMHead',
     'MIMViT',

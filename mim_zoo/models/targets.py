@@ -6,11 +6,14 @@ It states D as ``dim``.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mim_zoo.registry import MODELS
+
+PUBLISHED_SIZE = 224  # pixels, at which radii of low passes are given
 
 
 def patchify(images: Tensor, patch: int) -> Tensor:
@@ -31,6 +34,34 @@ def unpatchify(patches: Tensor, patch: int, size: Sequence[int]) -> Tensor:
     h, w = size[0] // patch, size[1] // patch
     x = patches.reshape(B, h, w, patch, patch, D // patch**2)
     return x.permute(0, 5, 1, 3, 2, 4).reshape(B, -1, h * patch, w * patch)
+
+
+def low_pass_disc(
+    size: Sequence[int], radius: float, centred: bool, device: torch.device
+) -> Tensor:
+    """The frequencies that stay, (H, W) bool, in the order of ``fft2``.
+
+    With the zero frequency shifted to the middle they are within the radius (given for
+    224 px, it follows H and W) of the middle of the array, which for even sizes is half
+    a bin beside it, as in PixMIM (2303.02416); or, ``centred``, of the zero frequency.
+    """
+    distance = torch.zeros((), dtype=torch.float64, device=device)
+    for axis, n in enumerate(size):
+        middle = n // 2 if centred else (n - 1) / 2
+        places = torch.arange(n, dtype=torch.float64, device=device).roll(-(n // 2))
+        offset = (places - middle) * (PUBLISHED_SIZE / n)
+        distance = distance + offset.square().view((-1, 1) if axis == 0 else (1, -1))
+    return distance <= radius**2 + 1e-6
+
+
+def low_pass(images: Tensor, disc: Tensor, real: bool = False) -> Tensor:
+    """Images (B, C, H, W) from their frequencies in the disc (H, W).
+
+    The modulus of what is left, as PixMIM takes it (2303.02416): a disc beside the zero
+    frequency leaves a complex image. The ``real`` part belongs to a centred one.
+    """
+    filtered = torch.fft.ifft2(torch.fft.fft2(images.float()) * disc)
+    return filtered.real if real else filtered.abs()
 
 
 def patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,3 +141,51 @@ class PixelTarget(Target):
             mean, std = patch_statistics(patchify(images.float(), self.stride))
             pred = pred * std + mean
         return unpatchify(pred, self.stride, images.shape[-2:])
+
+
+@MODELS.register_module()
+class LowPassTarget(PixelTarget):
+    """The pixels of the image without its high frequencies (PixMIM, 2303.02416).
+
+    The images are filtered as they were before normalisation, of which the units do not
+    matter.
+
+    Args:
+        radius: of the disc of frequencies that stay, at 224 px; it follows H and W.
+        centred: the disc stands on the zero frequency and the result is real; the
+            published filter is half a bin off and takes the modulus.
+        normalize, **facts: of ``PixelTarget``.
+    """
+
+    def __init__(
+        self,
+        radius: float = 40.0,
+        centred: bool = False,
+        normalize: bool = True,
+        **facts: Any,
+    ):
+        super().__init__(normalize, **facts)
+        if not 0 < radius <= PUBLISHED_SIZE / 2:
+            raise ValueError(
+                f'LowPassTarget: got radius={radius}, expected 0 < radius <= '
+                f'{PUBLISHED_SIZE // 2}, half of {PUBLISHED_SIZE} px'
+            )
+        self.radius = radius
+        self.centred = centred
+
+    @torch.no_grad()
+    def smooth(self, images: Tensor) -> Tensor:
+        """Normalised images (B, C_in, H, W) without their high frequencies, fp32."""
+        disc = low_pass_disc(
+            images.shape[-2:], self.radius, self.centred, images.device
+        )
+        pixels = images.float() * self.std + self.mean
+        return (low_pass(pixels, disc, self.centred) - self.mean) / self.std
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C_in, H, W) -> (B, L, D)."""
+        return super().forward(self.smooth(images))
+
+    def invert(self, pred: Tensor, images: Tensor) -> Tensor:
+        """Statistics of patches are those of the smooth images."""
+        return super().invert(pred, self.smooth(images))

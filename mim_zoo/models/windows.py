@@ -149,7 +149,7 @@ class WindowAttention(nn.Module):
         x = qkv[:, region.rows, region.columns]
         x = x.reshape(B, nh, wh, nw, ww, 3, heads, -1).permute(5, 0, 1, 3, 6, 2, 4, 7)
         bias = self.bias(region).to(x.dtype)  # (1 | B, nW | 1, heads, N, N)
-        # windows that share a bias count as images, others as heads: no bias is repeated
+        # windows of one bias count as images, others as heads: no bias is repeated
         fold = (B * nh * nw, heads) if region.penalty is None else (B, nh * nw * heads)
         q, k, v = x.reshape(3, *fold, N, -1)
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(1, 2))
