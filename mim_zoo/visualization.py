@@ -25,6 +25,7 @@ from mim_zoo.datasets import (
     UnreadableImageError,
     collate_readable,
 )
+from mim_zoo.datasets.transforms import covering
 from mim_zoo.models.encoder import Encoder
 from mim_zoo.models.mim import MIM
 from mim_zoo.models.targets import patchify, unpatchify
@@ -161,10 +162,7 @@ def load_pictures(
 
 def _cover(results: dict, size: tuple[int, int]) -> dict:
     """Resize, keeping the aspect, until (h, w) is just covered."""
-    (h, w), (height, width) = size, results['img'].shape[:2]
-    if h * width > w * height:
-        return Resize((h, width * h // height))(results)
-    return Resize((height * w // width, w))(results)
+    return Resize(covering(results['img'].shape[:2], size))(results)
 
 
 def _pictures_below(folder: Path) -> list[Path]:

@@ -135,29 +135,45 @@ def single_draw_box(
     return top, left, h, w
 
 
+def covering(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of an image (h, w) resized to just cover ``size``.
+
+    The longer side is cut to an integer, as torchvision does.
+    """
+    (height, width), (h, w) = shape, size
+    if h * width > w * height:
+        return h, width * h // height
+    return height * w // width, w
+
+
 @TRANSFORMS.register_module()
 class SimpleResizedCrop:
-    """Shorter side to ``size``, a reflected border, a random square (2303.02416).
+    """Resize until ``size`` is just covered, reflect the border, crop (2303.02416).
 
-    PixMIM's crop, which keeps most of an image. Bilinear as there; 'bicubic' makes it
-    that of DeiT III (2204.07118).
+    PixMIM's crop, which keeps most of an image: for a square the shorter side becomes
+    ``size``. Bilinear as there; 'bicubic' makes it that of DeiT III (2204.07118).
     """
 
     def __init__(
-        self, size: int, padding: int = 4, interpolation: str = 'bilinear'
+        self,
+        size: int | tuple[int, int],
+        padding: int = 4,
+        interpolation: str = 'bilinear',
     ) -> None:
-        if not 0 <= padding < size:
+        self.size = as_size(size, 'SimpleResizedCrop')
+        if not 0 <= padding < min(self.size):
             raise ValueError(
-                f'SimpleResizedCrop: padding must be in [0, {size}), got {padding}.'
+                f'SimpleResizedCrop: padding must be in [0, {min(self.size)}), got '
+                f'{padding}.'
             )
-        self.size, self.padding = as_size(size, 'SimpleResizedCrop'), padding
-        self.resize = Resize(size, interpolation)
+        self.padding = padding
+        self.interpolation = check_interpolation(interpolation, 'SimpleResizedCrop')
 
     def __call__(self, results: dict) -> dict:
-        img = self.resize(results)['img']
+        (height, width), img = self.size, results['img']
+        img = resize(img, covering(img.shape[:2], self.size), self.interpolation)
         border = (self.padding, self.padding)
         img = np.pad(img, (border, border, (0, 0)), mode='reflect')
-        height, width = self.size
         top = int(torch.randint(img.shape[0] - height + 1, ()))
         left = int(torch.randint(img.shape[1] - width + 1, ()))
         crop = img[top : top + height, left : left + width]

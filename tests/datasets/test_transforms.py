@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms import RandomResizedCrop as OfficialCrop
 from torchvision.transforms import functional as official
+from torchvision.transforms.v2 import functional as F
 
 from mim_zoo.datasets import (
     CenterCrop,
@@ -17,9 +19,10 @@ from mim_zoo.datasets import (
     RandomResizedCrop,
     Resize,
     SamplePhotos,
+    SimpleResizedCrop,
     seeded,
 )
-from mim_zoo.datasets.transforms import resize
+from mim_zoo.datasets.transforms import resize, to_tensor
 
 PHOTO = SamplePhotos(pictures=['astronaut']).pictures['astronaut']
 
@@ -161,6 +164,41 @@ def test_randaugment_needs_eight_bit_rgb():
             run(RandAugment(), img)
 
 
+@pytest.mark.parametrize('shape', [(40, 60), (61, 33), (24, 24), (9, 30)])
+@pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
+def test_simple_resized_crop_is_torchvision_s(shape, interpolation):
+    img = picture(*shape)
+    crop = SimpleResizedCrop(24, padding=4, interpolation=interpolation)
+    mode = InterpolationMode(interpolation)
+    whole = F.resize(to_tensor(img), 24, mode, antialias=True)
+    padded = F.pad(whole, [4], padding_mode='reflect')
+    for seed in range(20):
+        torch.manual_seed(seed)
+        found = run(crop, img)['img']
+        torch.manual_seed(seed)
+        top = int(torch.randint(padded.shape[1] - 23, ()))
+        left = int(torch.randint(padded.shape[2] - 23, ()))
+        expected = padded[:, top : top + 24, left : left + 24]
+        assert np.array_equal(found, expected.permute(1, 2, 0).numpy())
+        assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize('channels, dtype', [(1, np.uint8), (13, np.float32)])
+def test_simple_resized_crop_of_any_image(channels, dtype):
+    out = run(SimpleResizedCrop((16, 24)), picture(50, 30, channels, dtype))['img']
+    assert out.shape == (16, 24, channels)
+    assert out.dtype == dtype
+
+
+def test_simple_resized_crop_reaches_everywhere():
+    img = np.broadcast_to(np.arange(40, dtype=np.uint8)[None, :, None], (20, 40, 1))
+    crop = SimpleResizedCrop(20, padding=2)
+    lefts = [run(crop, np.ascontiguousarray(img))['img'][5, :, 0] for _ in range(300)]
+    # reflected at both ends: 2 1 0 1 ... 38 39 38 37
+    assert {tuple(row[:3]) for row in lefts} >= {(2, 1, 0), (0, 1, 2), (20, 21, 22)}
+    assert any(tuple(row[-3:]) == (39, 38, 37) for row in lefts)
+
+
 def test_load_image_leaves_a_ready_image_alone():
     img = picture(4, 4, 1)
     assert run(LoadImage(), img)['img'] is img
@@ -183,6 +221,9 @@ def test_pack_inputs():
         (lambda: RandomResizedCrop(8, interpolation='cubic'), "got 'cubic'"),
         (lambda: Resize((1, 2, 3)), 'size is an int'),
         (lambda: CenterCrop(-1), 'size is an int'),
+        (lambda: SimpleResizedCrop(0), 'size is an int'),
+        (lambda: SimpleResizedCrop(8, padding=8), r'in \[0, 8\), got 8'),
+        (lambda: SimpleResizedCrop(8, interpolation='x'), "got 'x'"),
         (lambda: RandomFlip(2), r'\[0, 1\], got 2'),
         (lambda: RandAugment('m9'), "got 'm9'"),
         (lambda: LoadImage('BGR'), "got 'BGR'"),
