@@ -15,6 +15,7 @@ from parity import (
 )
 from torch import Tensor
 
+from mim_zoo.engine.layer_decay import LayerDecayConstructor
 from mim_zoo.models import MIM
 
 NAMES = (  # OpenMMLab's, ours; the first that matches decides
@@ -92,3 +93,12 @@ def test_totals_of_the_variants(options: dict, extra: int) -> None:
     neck = dict(type='LevelFusion', outputs=[[0, 2, 4, 6, 8, 11]]) | options
     model = full_mae('base', type='MFF', neck=neck)
     assert count(model) == 111_907_840 + extra
+
+
+def test_weight_decay_acts_on_the_shares(golden: tuple[MIM, dict[str, Tensor]]) -> None:
+    model, _ = golden
+    shares = model.neck.fusions[0].proj_weights
+    optimizer = dict(type='AdamW', lr=1e-3, weight_decay=0.05)
+    groups = LayerDecayConstructor(dict(optimizer=optimizer)).param_groups(model)
+    (group,) = (g for g in groups if any(p is shares for p in g['params']))
+    assert group.get('weight_decay', 0.05) == 0.05
