@@ -141,6 +141,7 @@ FINETUNE = [  # name, epochs, depth, lr, layer decay (2111.06377, official comma
     ('vit-large-p16_8xb128-amp-coslr-50e_in1k', 50, 24, 4e-3, 0.75),
     ('vit-huge-p14_8xb128-amp-coslr-50e_in1k', 50, 32, 4e-3, 0.75),
     ('vit-small-p16_8xb128-amp-coslr-100e_in1k', 100, 12, 2e-3, 0.65),  # as B
+    ('mixmim-base-w14_8xb128-amp-coslr-100e_in1k', 100, 24, 2e-3, 0.7),  # 2205.13137
 ]
 
 
@@ -149,7 +150,11 @@ def test_fine_tuning_rates_are_the_official_ones(
     name, epochs, depth, lr, decay, shrunk
 ):
     cfg = shrunk(next(p for p in ALL if p.stem == name))
-    cfg.model.backbone.arch = dict(embed_dim=16, depth=depth, num_heads=2)
+    arch = cfg.model.backbone.arch
+    if 'depths' in arch:
+        arch.depths = (1, depth - 1)
+    else:
+        arch.depth = depth
     length = 100
     cfg.train_dataloader.dataset = dict(
         type='RepeatDataset', times=length // 2, dataset=cfg.train_dataloader.dataset
