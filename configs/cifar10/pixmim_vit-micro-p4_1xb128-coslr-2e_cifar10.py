@@ -1,0 +1,21 @@
+# PixMIM (2303.02416), ViT-micro, CIFAR-10, 100,000 images seen
+#   python tools/train.py configs/cifar10/pixmim_vit-micro-p4_1xb128-coslr-2e_cifar10.py \
+#       --cfg-options data_root=/path/to/cifar10
+# Hardware: 2 CPU cores; not measured yet. Expected: not measured yet.
+# The same as MAE but for the target and the crop.
+_base_ = './mae_vit-micro-p4_1xb128-coslr-2e_cifar10.py'
+
+model = dict(
+    type='PixMIM',
+    head=dict(
+        target=dict(_delete_=True, type='LowPassTarget', radius=40, normalize=True)
+    ),
+)
+
+train_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='SimpleResizedCrop', size=32, padding=4),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

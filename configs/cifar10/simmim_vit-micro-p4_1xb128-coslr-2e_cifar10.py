@@ -1,0 +1,19 @@
+# SimMIM (2111.09886), ViT-micro, CIFAR-10, 100,000 images seen
+#   python tools/train.py configs/cifar10/simmim_vit-micro-p4_1xb128-coslr-2e_cifar10.py \
+#       --cfg-options data_root=/path/to/cifar10
+# Hardware: 2 CPU cores; not measured yet. Expected: not measured yet.
+# The same as MAE but for mask tokens, a linear decoder and raw pixels.
+_base_ = './mae_vit-micro-p4_1xb128-coslr-2e_cifar10.py'
+
+model = dict(
+    type='MIM',
+    corruption=dict(type='MaskPatches'),
+    head=dict(
+        target=dict(normalize=False),
+        decoder=dict(_delete_=True, type='LinearDecoder'),
+        loss=dict(type='MaskedL1'),
+    ),
+    data_preprocessor=dict(
+        batch_transforms=[dict(type='RandomMasking', ratio=0.6)],
+    ),
+)
