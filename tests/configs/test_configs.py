@@ -7,7 +7,17 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
-from tiny import ALL, CONFIGS, ENCODERS, dicts, make_data, name_of, pretrained, tiny
+from tiny import (
+    ALL,
+    CONFIGS,
+    ENCODERS,
+    OneEpoch,
+    dicts,
+    make_data,
+    name_of,
+    pretrained,
+    tiny,
+)
 
 from mim_zoo.engine.runner import ZooRunner
 from mim_zoo.registry import MODELS
@@ -16,19 +26,6 @@ each = pytest.mark.parametrize('path', ALL, ids=name_of)
 
 # Facts that flow downhill; a config that repeats one can contradict it.
 HANDED_DOWN = {'channels', 'out_channels', 'stride', 'grid', 'levels', 'prefix_tokens'}
-
-
-class OneEpoch(Hook):
-    """Ends training after one short epoch, the schedule still the real one."""
-
-    def __init__(self):
-        self.losses = []
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.losses.append(float(outputs['loss']))
-
-    def after_train_epoch(self, runner):
-        runner.train_loop.stop_training = True
 
 
 class Metrics(Hook):
