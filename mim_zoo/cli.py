@@ -26,7 +26,7 @@ from .paths import shipped_config, shipped_configs
 from .registry import RUNNERS, SCOPE
 
 
-class _Options(DictAction):
+class Options(DictAction):
     """KEY=VALUE pairs; a value of several items as [a,b] or a,b."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, *rest: Any) -> None:
@@ -48,7 +48,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=_Options,
+        action=Options,
         default={},
         metavar='KEY=VALUE',
         help='change the config; +KEY=VALUE adds a key that it does not know',

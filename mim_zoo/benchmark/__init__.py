@@ -1,0 +1,16 @@
+"""Measuring: time and memory, of ours and of others, side by side."""
+
+from .compare import Plan, compare_steps, ratios
+from .sides import Side, our_side, peer_side
+from .step import Stepper, Work
+
+__all__ = [
+    'Plan',
+    'Side',
+    'Stepper',
+    'Work',
+    'compare_steps',
+    'our_side',
+    'peer_side',
+    'ratios',
+]

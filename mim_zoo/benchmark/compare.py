@@ -1,0 +1,108 @@
+"""Sides in turn on one machine, and what follows from the times."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from .sides import Side
+from .step import Stepper, Work
+from .workers import Worker
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often: timings per side, steps in one timing, steps before the first."""
+
+    pairs: int = 5
+    steps: int = 1
+    warm_up: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ('pairs', 'steps', 'warm_up'):
+            if getattr(self, name) < 1:
+                option = f'--{name.replace("_", "-")}'
+                raise ValueError(
+                    f'{option}: got {getattr(self, name)}, expected 1 or more'
+                )
+
+
+def turns(pairs: int, sides: int) -> list[list[int]]:
+    """The order of the sides in each pair: forth, back, forth (ABBA)."""
+    forth = list(range(sides))
+    return [forth if pair % 2 == 0 else forth[::-1] for pair in range(pairs)]
+
+
+def ratios(ours: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
+    """How many times as fast ours is, pair by pair: seconds of the other over ours."""
+    pairs = [b / a for a, b in zip(ours, other, strict=True)]
+    return dict(median=median(pairs), min=min(pairs), max=max(pairs), pairs=pairs)
+
+
+def compare_steps(
+    sides: Sequence[Side],
+    work: Work,
+    plan: Plan,
+    peak_tflops: float | None = None,
+    profile_rows: int = 0,
+) -> dict[str, Any]:
+    """Measure the first side, or it against a second one.
+
+    Each lives in its own process; one computes at a time. Returns dict(sides=[...],
+    profile, and of two sides speed_ratio (above 1: the first is faster) and
+    memory_ratio (below 1: the first needs less)).
+    """
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(Worker(side.name, Stepper, side, work))
+            for side in sides
+        ]
+        facts = [worker.call('facts') for worker in workers]
+        shape = facts[0]['image_shape']
+        for worker in workers:
+            worker.call('prepare', shape, plan.warm_up)
+        seconds: list[list[float]] = [[] for _ in workers]
+        for turn in turns(plan.pairs, len(workers)):
+            for i in turn:
+                seconds[i].append(workers[i].call('run', plan.steps))
+        results = [worker.call('result') for worker in workers]
+        profile = workers[0].call('profile', profile_rows) if profile_rows else None
+        flops = [worker.call('flops_per_image') for worker in workers]
+    measured = [
+        {
+            **dict(name=side.name, config=side.config),
+            **{**fact, 'image_shape': list(shape)},
+            **result,
+            **rates(times, work.batch, count, peak_tflops),
+        }
+        for side, fact, result, times, count in zip(
+            sides, facts, results, seconds, flops
+        )
+    ]
+    out: dict[str, Any] = dict(sides=measured, profile=profile)
+    if len(measured) > 1:
+        peaks = [one['memory']['peak_mib'] for one in measured]
+        out['speed_ratio'] = ratios(*seconds)
+        out['memory_ratio'] = peaks[0] / peaks[1] if all(peaks) else None
+    return out
+
+
+def rates(
+    seconds: Sequence[float],
+    batch: int,
+    flops_per_image: float,
+    peak_tflops: float | None,
+) -> dict[str, Any]:
+    """What follows from a side's seconds per step; mfu is a share of the peak."""
+    per_second = batch / median(seconds)
+    mfu = None
+    if peak_tflops:
+        mfu = flops_per_image * per_second / (peak_tflops * 1e12)
+    return dict(
+        seconds=list(seconds),
+        ms_per_step=1e3 * median(seconds),
+        images_per_second=per_second,
+        gflops_per_image=flops_per_image / 1e9,
+        mfu=mfu,
+    )

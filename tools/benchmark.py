@@ -1,0 +1,164 @@
+#!/usr/bin/env python
+"""Measure how fast it is, and in how much memory.
+
+python tools/benchmark.py step --method mixmim --size base --batch 16
+python tools/benchmark.py step --method mae --batch 16 --peer mmpretrain
+python tools/benchmark.py step --config MINE.py --against OTHER.py --json FILE
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+if (ROOT / 'mim_zoo' / 'version.py').is_file():  # in a checkout, its own code
+    sys.path.insert(0, str(ROOT))
+
+from mim_zoo import cli  # noqa: E402
+from mim_zoo.benchmark import (  # noqa: E402
+    Plan,
+    Side,
+    Work,
+    compare_steps,
+    our_side,
+    peer_side,
+)
+from mim_zoo.benchmark.memory import MEANING  # noqa: E402
+from mim_zoo.benchmark.report import machine, show, versions  # noqa: E402
+from mim_zoo.benchmark.sides import PEERS, config_of  # noqa: E402
+from mim_zoo.errors import plain_errors  # noqa: E402
+
+STEPS = {'cpu': 1, 'cuda': 20}  # in one timing: a GPU's step is short
+WARM_UP = {'cpu': 2, 'cuda': 10}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest='command', required=True)
+    add_step(commands.add_parser('step', help='a training step'))
+    return parser.parse_args(argv)
+
+
+def add_step(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``step``."""
+    what = parser.add_argument_group('what is measured')
+    model = what.add_mutually_exclusive_group(required=True)
+    model.add_argument('--method', help='mae, mff, mixmim, ...: its ImageNet config')
+    model.add_argument('--config', help='a path, or a name below configs/')
+    what.add_argument('--size', default='base', help='of --method (base)')
+    what.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=cli.Options,
+        default={},
+        metavar='KEY=VALUE',
+        help='change the config, and that of --against',
+    )
+    other = what.add_mutually_exclusive_group()
+    other.add_argument('--against', metavar='CONFIG', help='compare with this config')
+    other.add_argument('--peer', help=f'compare with this library: {", ".join(PEERS)}')
+    what.add_argument(
+        '--peer-config', help="the peer's config, below its configs/ (the same model)"
+    )
+    how = parser.add_argument_group('how')
+    how.add_argument('--batch', type=int, default=16, help='images in a step (16)')
+    how.add_argument('--dtype', choices=['fp32', 'bf16'], default='fp32')
+    how.add_argument('--compile', action='store_true', help='torch.compile, all sides')
+    how.add_argument(
+        '--device', choices=['cpu', 'cuda'], help='cuda where there is one'
+    )
+    how.add_argument('--threads', type=int, help="on the CPU (torch's own choice)")
+    how.add_argument('--pairs', type=int, default=5, help='timings of each side (5)')
+    how.add_argument('--steps', type=int, help='in one timing (CPU 1, GPU 20)')
+    how.add_argument('--warm-up', type=int, help='steps before (CPU 2, GPU 10)')
+    out = parser.add_argument_group('what comes out')
+    out.add_argument(
+        '--peak-tflops', type=float, help='what the device can do at --dtype, for MFU'
+    )
+    out.add_argument(
+        '--profile', type=int, default=0, metavar='ROWS', help='top operators of ours'
+    )
+    out.add_argument('--json', metavar='FILE', help='write everything, raw times too')
+    parser.add_argument(
+        '--debug', action='store_true', help='show the traceback of every error'
+    )
+    parser.set_defaults(run=measure_step)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure."""
+    args = parse_args(argv)
+    with plain_errors(args.debug):
+        args.run(args)
+
+
+def measure_step(args: argparse.Namespace) -> None:
+    """Measure a training step, print a table, write JSON if asked."""
+    work = read_work(args)
+    plan = read_plan(args, work.device)
+    sides = read_sides(args)
+    started = datetime.now(timezone.utc)
+    measured = compare_steps(sides, work, plan, args.peak_tflops, args.profile)
+    result: dict[str, Any] = dict(
+        command=args.command,
+        date=started.isoformat(timespec='seconds'),
+        machine=machine(work.device),
+        versions=versions(),
+        arguments={
+            **asdict(work),
+            **asdict(plan),
+            'cfg_options': args.cfg_options,
+            'peak_tflops': args.peak_tflops,
+        },
+        memory_meaning=MEANING[work.device],
+        **measured,
+    )
+    show(result)
+    if args.json:
+        result.pop('profile')
+        cli.write_metrics(result, args.json)
+
+
+def read_work(args: argparse.Namespace) -> Work:
+    """How a step is done; a wish that this machine cannot fulfil ends the command."""
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    if device == 'cuda' and not torch.cuda.is_available():
+        cli.fail('--device cuda: torch finds no GPU here.')
+    if args.dtype == 'bf16' and device == 'cpu':
+        cli.fail('--dtype bf16 needs a GPU: on a CPU training stays in fp32.')
+    if args.batch < 1:
+        cli.fail(f'--batch: got {args.batch}, expected 1 or more.')
+    return Work(args.batch, args.dtype, args.compile, device, args.threads)
+
+
+def read_plan(args: argparse.Namespace, device: str) -> Plan:
+    """How often; defaults by device."""
+    steps = STEPS[device] if args.steps is None else args.steps
+    warm_up = WARM_UP[device] if args.warm_up is None else args.warm_up
+    return Plan(args.pairs, steps, warm_up)
+
+
+def read_sides(args: argparse.Namespace) -> list[Side]:
+    """Ours, and the one to compare it with if any."""
+    if args.peer_config and not args.peer:
+        cli.fail('--peer-config needs --peer.')
+    config = args.config or config_of(args.method, args.size)
+    ours = our_side(config, args.cfg_options)
+    if args.peer:
+        return [ours, peer_side(args.peer, args.peer_config, ours)]
+    if args.against:
+        return [ours, our_side(args.against, args.cfg_options, 'other')]
+    return [ours]
+
+
+if __name__ == '__main__':
+    main()
