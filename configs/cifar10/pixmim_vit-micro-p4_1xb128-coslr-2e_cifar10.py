@@ -2,12 +2,14 @@
 #   python tools/train.py configs/cifar10/pixmim_vit-micro-p4_1xb128-coslr-2e_cifar10.py \
 #       --cfg-options data_root=/path/to/cifar10
 # Hardware: 2 CPU cores; not measured yet. Expected: not measured yet.
-# The same as MAE but for the target and the crop.
+# The same as MAE but for the target and the crop, which has nothing to resize here: a
+# border of 4 px is reflected and 32 px are cut out.
 _base_ = './mae_vit-micro-p4_1xb128-coslr-2e_cifar10.py'
 
 model = dict(
     type='PixMIM',
     head=dict(
+        # at 32 px the radius is 5.7
         target=dict(_delete_=True, type='LowPassTarget', radius=40, normalize=True)
     ),
 )

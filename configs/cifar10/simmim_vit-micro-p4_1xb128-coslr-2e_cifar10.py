@@ -2,7 +2,8 @@
 #   python tools/train.py configs/cifar10/simmim_vit-micro-p4_1xb128-coslr-2e_cifar10.py \
 #       --cfg-options data_root=/path/to/cifar10
 # Hardware: 2 CPU cores; not measured yet. Expected: not measured yet.
-# The same as MAE but for mask tokens, a linear decoder and raw pixels.
+# The same as MAE but for mask tokens, a linear decoder, raw pixels, and masks: of single
+# patches, an eighth of the side (the paper's 32 px of 224 are a seventh).
 _base_ = './mae_vit-micro-p4_1xb128-coslr-2e_cifar10.py'
 
 model = dict(

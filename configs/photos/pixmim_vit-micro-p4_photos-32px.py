@@ -1,13 +1,15 @@
-# PixMIM, ViT-micro, on the photographs that scikit-image and scikit-learn ship
+# PixMIM (2303.02416), ViT-micro, on the photographs that scikit-image and scikit-learn
+# ship
 #   python tools/train.py configs/photos/pixmim_vit-micro-p4_photos-32px.py
 # Nothing to download. Hardware: 2 CPU cores; not measured yet. Expected: not measured yet.
-# The same as MAE but for the target; its crop stays, since a window of 32 px leaves
-# nothing to resize.
+# The same as MAE but for the target. MAE's crop stays: PixMIM's keeps the whole object in
+# view, and windows of 96 px cut at fixed places have none.
 _base_ = './mae_vit-micro-p4_photos-32px.py'
 
 model = dict(
     type='PixMIM',
     head=dict(
+        # at 32 px the radius is 5.7
         target=dict(_delete_=True, type='LowPassTarget', radius=40, normalize=True)
     ),
 )

@@ -172,6 +172,7 @@ class LowPassTarget(PixelTarget):
             )
         self.radius = radius
         self.centred = centred
+        self.caption = f'low frequencies only; {self.caption}'
 
     @torch.no_grad()
     def smooth(self, images: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ PAIRS = [
 TARGETS = [
     dict(type='PixelTarget'),
     dict(type='PixelTarget', normalize=False),
+    dict(type='LowPassTarget'),
 ]
 LOSSES = ['MaskedMSE', 'MaskedL1', 'MaskedSmoothL1', 'MaskedCosine']
 NECKS: list[dict[str, Any]] = [

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from mim_zoo.datasets import SamplePhotos
+from mim_zoo.datasets.transforms import resize
 from mim_zoo.models import MIM, LowPassTarget
 from mim_zoo.models.targets import low_pass, low_pass_disc, patchify
-from mim_zoo.visualization import draw_reconstruction
+from mim_zoo.visualization import draw_reconstruction, reconstruction_columns
 
 Build = Callable[..., MIM]
 Masks = Callable[..., Tensor]
@@ -110,6 +112,19 @@ def test_high_frequencies_go() -> None:
     torch.testing.assert_close(kept, ramp + 0.5, rtol=0, atol=1e-5)
 
 
+def test_the_two_filters_are_close_on_photographs() -> None:
+    beside, centred = (low_pass_disc((224, 224), 40.0, c, CPU) for c in (False, True))
+    for picture in SamplePhotos().pictures.values():
+        image = torch.from_numpy(resize(picture, (224, 224), 'bilinear') / 255)
+        image = image.permute(2, 0, 1)
+        off = low_pass(image, beside) - low_pass(image, centred, real=True)
+        assert off.abs().mean() < 0.01
+    edge = (torch.arange(224) >= 100).float().expand(1, 224, 224)
+    published, proper = low_pass(edge, beside), low_pass(edge, centred, real=True)
+    assert proper.min() < -0.05 and published.min() >= 0  # undershoot, folded up
+    assert (published - proper).abs().max() > 0.1
+
+
 def test_units_do_not_matter() -> None:
     images = torch.randn(1, 3, 32, 32)
     small = LowPassTarget(stride=8, mean=MEAN.flatten() / 255, std=STD.flatten() / 255)
@@ -158,6 +173,9 @@ def test_it_trains_draws_and_traces(
     perfect = model.head.target(images)  # drawn, it is the smooth image
     drawn = model.head.target.invert(perfect, images)
     torch.testing.assert_close(drawn, smooth, rtol=1e-4, atol=1e-4)
+    columns, caption = reconstruction_columns(model, images, mask)
+    assert columns['prediction'].shape == images.shape
+    assert caption == 'low frequencies only; uses ground-truth patch statistics'
 
 
 @pytest.mark.parametrize('radius', [0, -3, 112.5])
