@@ -17,11 +17,13 @@ from .conversion import guess_format, to_ours
 from .engine.loading import load_weights, read_checkpoint, state_dict_of
 from .models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from .models.encoder import Encoder, check_shapes, pool_tokens
+from .models.mixmim_vit import HIERARCHICAL_ARCHS, MixMIMViT
 from .models.vit import ARCHS, MIMViT
 from .paths import shipped_config, shipped_configs
 from .registry import MODELS
 
-_ENCODER = re.compile(r'mim_vit_([a-z]+)_patch(\d+)')
+_PLAIN = re.compile(r'mim_vit_([a-z]+)_patch(\d+)')
+_HIERARCHICAL = re.compile(r'mim_mixmim_([a-z]+)')
 
 
 def list_models(pattern: str | None = None) -> list[str]:
@@ -30,6 +32,7 @@ def list_models(pattern: str | None = None) -> list[str]:
     ``pattern`` filters as a shell would: ``'*base*'``.
     """
     names = [f'mim_vit_{a}_patch{s.get("patch_size", 16)}' for a, s in ARCHS.items()]
+    names += [f'mim_mixmim_{arch}' for arch in HIERARCHICAL_ARCHS]
     names += sorted(path.stem for path in shipped_configs().values())
     return [name for name in names if pattern is None or fnmatch(name, pattern)]
 
@@ -43,29 +46,22 @@ def get_model(
     """A model in evaluation mode; its weights are random without ``pretrained``.
 
     Args:
-        name: 'mim_vit_base_patch16' (any patch size), the name of a config of ours, or
-            the path of a config.
-        pretrained: a file in our names or in those of the official MAE code, timm, or
-            mmpretrain.
+        name: 'mim_vit_base_patch16' (any patch size), 'mim_mixmim_base', the name of a
+            config of ours, or the path of a config.
+        pretrained: a file in our names or in those of the official MAE or MixMIM code,
+            timm, or mmpretrain.
         trust: see ``read_checkpoint``.
-        kwargs: arguments of ``MIMViT``, or values that replace those in the config's
+        kwargs: arguments of the encoder, or values that replace those in the config's
             model.
     """
-    match = _ENCODER.fullmatch(str(name))
-    model: nn.Module
-    if match:
-        model = MIMViT(match[1], patch_size=int(match[2]), **kwargs)
-    else:
-        cfg = Config.fromfile(_config_path(name))
-        if 'model' not in cfg:
-            raise ValueError(f'{name}: the config has no model')
-        cfg.merge_from_dict({'model': kwargs})
-        model = MODELS.build(cfg.model)
+    encoder = _encoder(str(name), kwargs)
+    model = _from_config(name, kwargs) if encoder is None else encoder
     if pretrained is not None:
         state = state_dict_of(read_checkpoint(pretrained, trust))
         if guess_format(state) is not None:
             state = to_ours(state).state
-        report = load_weights(model, state, prefix='backbone.' if match else '')
+        prefix = '' if encoder is None else 'backbone.'
+        report = load_weights(model, state, prefix=prefix)
         check_shapes(report.mismatched, pretrained)
     return model.eval()
 
@@ -106,6 +102,24 @@ def extract_features(
     ]
     encoder.train(was_training)
     return torch.cat(features).cpu()
+
+
+def _encoder(name: str, options: dict[str, Any]) -> Encoder | None:
+    """The encoder of that name, None if it is none of an encoder."""
+    if match := _PLAIN.fullmatch(name):
+        return MIMViT(match[1], patch_size=int(match[2]), **options)
+    if match := _HIERARCHICAL.fullmatch(name):
+        return MixMIMViT(match[1], **options)
+    return None
+
+
+def _from_config(name: str | Path, changes: dict[str, Any]) -> nn.Module:
+    """The model of a config."""
+    cfg = Config.fromfile(_config_path(name))
+    if 'model' not in cfg:
+        raise ValueError(f'{name}: the config has no model')
+    cfg.merge_from_dict({'model': changes})
+    return MODELS.build(cfg.model)
 
 
 def _features(encoder: Encoder, images: Tensor, pool: str) -> Tensor:
@@ -160,6 +174,6 @@ def _config_path(name: str | Path) -> Path:
     if found is None:
         raise ValueError(
             f'{name}: no such model; expected one of list_models(), '
-            "'mim_vit_<arch>_patch<size>' or the path of a config"
+            "'mim_vit_<arch>_patch<size>', 'mim_mixmim_<arch>' or the path of a config"
         )
     return found

@@ -8,8 +8,9 @@ import torch
 
 import mim_zoo
 from mim_zoo import apis, cli, extract_features, get_model, list_models, paths
+from mim_zoo.conversion import convert
 from mim_zoo.engine.loading import save_state_dict
-from mim_zoo.models import MIM, MIMViT
+from mim_zoo.models import MIM, MIMViT, MixMIMViT
 
 CONFIG = """
 model = dict(
@@ -44,6 +45,18 @@ def test_every_listed_encoder_is_built():
             model = get_model(name)
         assert name == f'mim_vit_{name.split("_")[2]}_patch{model.stride}'
     assert list_models('*base_patch16') == ['mim_vit_base_patch16']
+
+
+def test_every_listed_hierarchical_encoder_is_built():
+    names = list_models('mim_mixmim_*')
+    widths = {'base': 1024, 'large': 1536, 'huge': 2816}
+    assert {f'mim_mixmim_{arch}' for arch in widths} <= set(names)
+    for name in names:
+        with torch.device('meta'):
+            model = get_model(name)
+        assert isinstance(model, MixMIMViT)
+        arch = name.removeprefix('mim_mixmim_')
+        assert model.embed_dim == widths.get(arch, model.embed_dim)
 
 
 def test_listed_configs_exist():
@@ -82,6 +95,24 @@ def test_pretrained_encoder_in_foreign_names(tmp_path):
         model = micro(pretrained=tmp_path / name)
         assert not model.training
         assert torch.equal(model(images)[0], source(images)[0])
+
+
+def test_pretrained_hierarchical_encoder_in_foreign_names(tmp_path):
+    source = get_model('mim_mixmim_micro', img_size=32)
+    whole = {f'backbone.{k}': v for k, v in source.state_dict().items()}
+    save_state_dict(source.state_dict(), tmp_path / 'mixmim.safetensors')
+    save_state_dict(convert(whole, 'mmpretrain').state, tmp_path / 'mmpretrain.pth')
+    images = torch.randn(1, 3, 32, 32)
+    for name in ('mixmim.safetensors', 'mmpretrain.pth'):
+        path = tmp_path / name
+        model = get_model('mim_mixmim_micro', path, img_size=32)
+        assert torch.equal(model(images)[0], source(images)[0])
+        larger = get_model('mim_mixmim_micro', path, img_size=64, windows=(16, 16))
+        (maps,) = larger(torch.randn(1, 3, 48, 64))
+        assert maps.shape == (1, 96, 12, 16)
+    assert extract_features(model, torch.rand(2, 3, 32, 32) * 255).shape == (2, 96)
+    with pytest.raises(ValueError, match=r'min_share|other'):
+        micro(pretrained=tmp_path / 'mmpretrain.pth')
 
 
 def test_pretrained_positions_are_resampled(tmp_path):

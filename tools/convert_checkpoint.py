@@ -1,11 +1,14 @@
 #!/usr/bin/env python
-"""Convert MAE weights between mim_zoo, the official code, timm and mmpretrain.
+"""Convert weights between mim_zoo, official code, timm, and mmpretrain or mmselfsup.
 
     python tools/convert_checkpoint.py mae_pretrain_vit_base.pth vit_base.safetensors
     python tools/convert_checkpoint.py work_dirs/mae/epoch_800.pth timm.pth --to timm
+    python tools/convert_checkpoint.py mixmim_base.pth ours.safetensors
 
-The format of the source is recognised by its names. What was written is read back and
-compared; a timm file must build a timm model that computes the same.
+Plain ViTs (MAE, PixMIM, MFF, their fine-tuned models): ours, mae, timm, mmpretrain.
+MixMIM, pre-trained or fine-tuned: ours, mixmim, mmpretrain. The format of the source is
+recognised by its names. What was written is read back and compared, and must fill an
+encoder of ours; a timm file must build a timm model that computes the same.
 """
 
 from __future__ import annotations
@@ -62,7 +65,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--force', action='store_true', help='overwrite the target')
     parser.add_argument(
-        '--num-heads', type=int, help='attention heads, for widths of no known model'
+        '--num-heads', type=int, help="of plain ViTs whose width is no known model's"
     )
     return parser.parse_args(argv)
 
@@ -82,10 +85,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f'dropped: {", ".join(done.dropped) or "nothing"}')
     if done.folded:
         print(f'folded into the head: {", ".join(done.folded)}')
+    if done.derived:
+        print(f'left out, follows from the rest: {", ".join(done.derived)}')
 
     unchecked = args.dst.with_name(f'unchecked_{args.dst.name}')
     try:
-        key = 'model' if args.to == 'mae' else 'state_dict'
+        key = 'model' if args.to in ('mae', 'mixmim') else 'state_dict'
         save_state_dict(done.state, unchecked, {'names': args.to}, key)
         check(unchecked, done, ours, args)
         unchecked.replace(args.dst)

@@ -1,4 +1,4 @@
-"""Weights from and to the official MAE code, timm, mmpretrain and mmselfsup."""
+"""Weights from and to official MAE and MixMIM, timm, mmpretrain and mmselfsup."""
 
 from .names import (
     FORMATS,

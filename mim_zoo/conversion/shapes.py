@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mim_zoo.engine.loading import load_weights
-from mim_zoo.models.encoder import pool_tokens
-from mim_zoo.models.vit import ARCHS, MIMViT
+from mim_zoo.models.encoder import Encoder, pool_tokens
+from mim_zoo.models.vit import ARCHS
+
+from .names import family_of
 
 TIMM_NAMES = {
     'tiny': 'vit_tiny_patch16_224',
@@ -29,52 +29,22 @@ _EPS = 1e-6  # of every LayerNorm, and of the BatchNorm of linear probes
 def encoder_arguments(
     state: Mapping[str, Tensor], num_heads: int | None = None
 ) -> dict[str, Any]:
-    """Arguments of ``MIMViT`` for the encoder in ``state`` (positions: square grid).
+    """Arguments of the encoder in ``state`` (positions: square grid).
 
-    The number of heads leaves no trace in shapes: widths other than those of the
-    known architectures need ``num_heads``, else ValueError.
+    Plain ViTs of widths other than those of the known architectures need ``num_heads``,
+    else ValueError.
     """
-    kernel = state['backbone.patch_embed.proj.weight']  # (C, C_in, p, p)
-    dim, channels, patch = kernel.shape[:3]
-    blocks = [re.match(r'backbone\.blocks\.(\d+)\.', name) for name in state]
-    depth = 1 + max(int(match[1]) for match in blocks if match)
-    class_token = 'backbone.cls_token' in state
-    length = state['backbone.pos_embed'].shape[1] - class_token
-    side = math.isqrt(length)
-    if side * side != length:
-        raise ValueError(f'backbone.pos_embed: {length} positions are no square grid')
-    return {
-        'arch': _arch(dim, depth, num_heads, state),
-        'img_size': side * patch,
-        'patch_size': patch,
-        'in_channels': channels,
-        'class_token': class_token,
-        'final_norm': 'backbone.norm.weight' in state,
-    }
-
-
-def _arch(
-    dim: int, depth: int, num_heads: int | None, state: Mapping[str, Tensor]
-) -> str | dict[str, Any]:
-    known = {arch['embed_dim']: arch['num_heads'] for arch in ARCHS.values()}
-    heads = num_heads or known.get(dim)
-    if heads is None:
-        raise ValueError(
-            f'Width {dim} is none of the known ones ({", ".join(map(str, known))}): '
-            'say how many attention heads it has (--num-heads).'
-        )
-    ratio = state['backbone.blocks.0.mlp.fc1.weight'].shape[0] / dim
-    spec = {'embed_dim': dim, 'depth': depth, 'num_heads': heads}
-    for name, arch in ARCHS.items():
-        if ratio == 4 and spec.items() <= arch.items():
-            return name
-    return spec if ratio == 4 else {**spec, 'mlp_ratio': ratio}
+    return family_of(state).arguments(state, num_heads)
 
 
 def timm_call(
     state: Mapping[str, Tensor], num_heads: int | None = None
 ) -> tuple[str, dict[str, Any]]:
-    """Name and arguments with which ``timm.create_model`` builds the model."""
+    """Name and arguments with which ``timm.create_model`` builds the model.
+
+    ValueError if timm has no such encoder.
+    """
+    family_of(state).check_format('timm')
     found = encoder_arguments(state, num_heads)
     arch, patch = found['arch'], found['patch_size']
     same = isinstance(arch, str) and ARCHS[arch].get('patch_size', 16) == patch
@@ -98,15 +68,16 @@ def timm_call(
     return named or TIMM_NAMES['base'], options
 
 
-def build_encoder(state: Mapping[str, Tensor], num_heads: int | None = None) -> MIMViT:
-    """The encoder in ``state``, its weights loaded, in evaluation mode."""
-    encoder = MIMViT(**encoder_arguments(state, num_heads)).eval()
+def build_encoder(state: Mapping[str, Tensor], num_heads: int | None = None) -> Encoder:
+    """The encoder in ``state``, all its weights loaded, in evaluation mode."""
+    family = family_of(state)
+    encoder = family.encoder(**family.arguments(state, num_heads)).eval()
     load_weights(encoder, state, prefix='backbone.', min_share=1.0)
     return encoder
 
 
 @torch.no_grad()
-def outputs(encoder: MIMViT, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
+def outputs(encoder: Encoder, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
     """What the model in ``state`` says of images: class scores, or pooled features."""
     tokens = encoder.forward_features(images)
     prefix = encoder.num_prefix_tokens
@@ -152,10 +123,10 @@ def _difference(ours: Tensor, theirs: Tensor) -> float:
 
 def describe(state: Mapping[str, Tensor]) -> str:
     """One line on what a state dict in our names holds."""
-    kernel = state['backbone.patch_embed.proj.weight']
-    depth = len({k.split('.')[2] for k in state if k.startswith('backbone.blocks.')})
-    dim, channels, patch = kernel.shape[:3]
-    parts = [f'ViT {dim} x {depth}, patch {patch}, {channels} channels']
+    parts = [family_of(state).summary(state)]
+    shares = state.get('neck.fusions.0.proj_weights')
+    if shares is not None:
+        parts.append(f'{len(shares)} levels fused')
     embed = state.get('head.decoders.0.embed.weight')
     if embed is not None:
         parts.append(f'decoder of width {len(embed)}')

@@ -1,0 +1,162 @@
+"""What the formats call the weights of one family of encoders, in both directions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from mim_zoo.models.encoder import Encoder
+
+StateDict = dict[str, Tensor]
+
+LAYER = ('.weight', '.bias')
+TOKEN = ('',)
+STATISTICS = ('.running_mean', '.running_var', '.num_batches_tracked')
+
+
+@dataclass(frozen=True)
+class Row:
+    """Names of a weight; ``{}`` is an index, None a format that has no such weight.
+
+    ``mmpretrain`` is mmselfsup's and mmcls', too; ``leaves`` hang below the name.
+    """
+
+    ours: str
+    official: str | None
+    mmpretrain: str | None
+    timm: str | None = None
+    leaves: tuple[str, ...] = LAYER
+
+
+Rows = tuple[Row, ...]
+
+_IN_BLOCK = (  # ours, the official codes' and timm's; mmpretrain's
+    ('norm1', 'ln1'),
+    ('attn.qkv', 'attn.qkv'),
+    ('attn.proj', 'attn.proj'),
+    ('norm2', 'ln2'),
+    ('mlp.fc1', 'ffn.layers.0.0'),
+    ('mlp.fc2', 'ffn.layers.1'),
+)
+
+
+def in_blocks(
+    ours: str, official: str, mmpretrain: str, timm: str | None = None
+) -> Rows:
+    """The weights of transformer blocks with these names."""
+    return tuple(
+        Row(
+            f'{ours}.{part}',
+            f'{official}.{part}',
+            f'{mmpretrain}.{theirs}',
+            timm and f'{timm}.{part}',
+        )
+        for part, theirs in _IN_BLOCK
+    )
+
+
+_OURS, _THEIRS = 'head.decoders.0', 'neck.decoder'
+DECODER: Rows = (  # MAE's, which MixMIM has, too
+    Row(f'{_OURS}.embed', 'decoder_embed', f'{_THEIRS}_embed'),
+    Row(f'{_OURS}.mask_token', 'mask_token', 'neck.mask_token', leaves=TOKEN),
+    Row(
+        f'{_OURS}.pos_embed', 'decoder_pos_embed', f'{_THEIRS}_pos_embed', leaves=TOKEN
+    ),
+    *in_blocks(f'{_OURS}.blocks.{{}}', 'decoder_blocks.{}', f'{_THEIRS}_blocks.{{}}'),
+    Row(f'{_OURS}.norm', 'decoder_norm', 'neck.ln1'),
+    Row(f'{_OURS}.pred', 'decoder_pred', f'{_THEIRS}_pred'),
+)
+
+
+class Family:
+    """Encoders of one structure: their names in every format, and what shapes tell.
+
+    title: with an article. columns: a format to the column of ``Row`` that it is.
+    signs: patterns that tell a format, each of which some name must match; the first
+    such format is it. heads: kinds of classifiers, each with the name of ours that
+    tells it (None: any other). essential: unknown names that would change what the
+    encoder computes if they were dropped. needed: names of ours without which there is
+    no encoder.
+    """
+
+    title: ClassVar[str]
+    encoder: ClassVar[type[Encoder]]
+    columns: ClassVar[dict[str, str]]
+    signs: ClassVar[dict[str, tuple[str, ...]]]
+    rows: ClassVar[Rows]
+    heads: ClassVar[tuple[tuple[str | None, Rows], ...]]
+    essential: ClassVar[str]
+    needed: ClassVar[tuple[str, ...]]
+
+    def arguments(
+        self, state: Mapping[str, Tensor], num_heads: int | None = None
+    ) -> dict[str, Any]:
+        """Arguments of the encoder in ``state`` (our names); ``num_heads`` if asked."""
+        raise NotImplementedError
+
+    def summary(self, state: Mapping[str, Tensor]) -> str:
+        """The encoder in a few words."""
+        raise NotImplementedError
+
+    def derive(self, state: Mapping[str, Tensor]) -> StateDict:
+        """Buffers that other formats store and that follow from ``state``."""
+        return {}
+
+    def reorder(self, form: str, name: str, value: Tensor, inward: bool) -> Tensor:
+        """A value as ours (``inward``) or as ``form`` has it; ``name`` is ours."""
+        return value
+
+    def guess(self, names: Iterable[str]) -> str | None:
+        """The format of a model of this family, None if it is none of them."""
+        names = list(names)
+        for form, signs in self.signs.items():
+            if all(any(re.match(sign, name) for name in names) for sign in signs):
+                return form
+        return None
+
+    def check_format(self, form: str) -> None:
+        """ValueError if the format has no such encoders."""
+        if form not in self.columns:
+            raise ValueError(
+                f'{form} has no place for {self.title}; expected one of '
+                f'{tuple(self.columns)}'
+            )
+
+    def head_of(self, state: Mapping[str, Tensor]) -> Rows:
+        """What the classifier in ``state`` (our names) is made of."""
+        return next(rows for sign, rows in self.heads if sign is None or sign in state)
+
+    def theirs_to_ours(self, names: Iterable[str], source: str) -> dict[str, str]:
+        """{name: our name} of those that have one."""
+        heads = tuple(row for _, rows in self.heads for row in rows)
+        return self._translate(names, self.rows + heads, source, 'ours')
+
+    def ours_to_theirs(
+        self, state: Mapping[str, Tensor], target: str
+    ) -> dict[str, str]:
+        """{our name: name} of those that ``target`` has a place for."""
+        return self._translate(state, self.rows + self.head_of(state), 'ours', target)
+
+    def _translate(
+        self, names: Iterable[str], rows: Rows, source: str, target: str
+    ) -> dict[str, str]:
+        rules = []
+        for row in rows:
+            old = getattr(row, self.columns[source])
+            new = getattr(row, self.columns[target])
+            if old is None or new is None:
+                continue
+            for leaf in row.leaves:
+                pattern = re.escape(old + leaf).replace(r'\{\}', r'(\d+)')
+                rules.append((re.compile(pattern), new + leaf))
+        found = {}
+        for name in names:
+            for pattern, new in rules:
+                if match := pattern.fullmatch(name):
+                    found[name] = new.format(*match.groups())
+                    break
+        return found

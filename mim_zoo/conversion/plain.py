@@ -1,0 +1,132 @@
+"""Plain ViTs: MAE (2111.06377), PixMIM (2303.02416), MFF (2308.00261), and timm's."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from mim_zoo.models.vit import ARCHS, MIMViT
+
+from .family import DECODER, STATISTICS, TOKEN, Family, Row, Rows, in_blocks
+
+_ENCODER: Rows = (
+    Row('backbone.cls_token', 'cls_token', 'backbone.cls_token', 'cls_token', TOKEN),
+    Row('backbone.pos_embed', 'pos_embed', 'backbone.pos_embed', 'pos_embed', TOKEN),
+    Row(
+        'backbone.patch_embed.proj',
+        'patch_embed.proj',
+        'backbone.patch_embed.projection',
+        'patch_embed.proj',
+    ),
+    *in_blocks('backbone.blocks.{}', 'blocks.{}', 'backbone.layers.{}', 'blocks.{}'),
+    Row('backbone.norm', 'norm', 'backbone.ln1', 'norm'),
+)
+_FUSION: Rows = (  # MFF, whose official code is OpenMMLab's
+    Row('neck.fusions.0.proj_layers.{}', None, 'backbone.proj_layers.{}'),
+    Row('neck.fusions.0.proj_weights', None, 'backbone.proj_weights', leaves=TOKEN),
+)
+# Three kinds of classifier: fine-tuned on the mean of the patches (with fc_norm),
+# linear probe (with bn), class token.
+_FINE_TUNED: Rows = (
+    Row('fc_norm', 'fc_norm', 'backbone.ln2', 'fc_norm'),
+    Row('head', 'head', 'head.fc', 'head'),
+)
+_PROBE: Rows = (
+    Row('bn', 'head.0', 'neck.bn', leaves=STATISTICS),
+    Row('head', 'head.1', 'head.layers.head', 'head'),
+)
+_CLASS_TOKEN: Rows = (Row('head', 'head', 'head.layers.head', 'head'),)
+
+
+class PlainFamily(Family):
+    """Encoders and fine-tuned models of ``mae`` and ``timm`` have the same names.
+
+    They are called ``timm`` here.
+    """
+
+    title = 'a plain ViT as MAE trains it'
+    encoder = MIMViT
+    columns = {
+        'ours': 'ours',
+        'mae': 'official',
+        'timm': 'timm',
+        'mmpretrain': 'mmpretrain',
+    }
+    signs = {
+        'ours': (r'backbone\.blocks\.\d+\.norm1\.',),
+        'mmpretrain': (r'(backbone\.)?layers\.\d+\.(ln1|attn\.qkv)\.',),
+        'mae': (r'decoder_blocks\.\d+\.norm1\.|head\.1\.',),
+        'timm': (r'blocks\.\d+\.norm1\.',),
+    }
+    rows = _ENCODER + _FUSION + DECODER
+    heads = (
+        ('fc_norm.weight', _FINE_TUNED),
+        ('bn.running_mean', _PROBE),
+        (None, _CLASS_TOKEN),
+    )
+    essential = (
+        r'(backbone\.)?(blocks|layers|patch_embed|cls|dist|reg|pos|norm_pre|pre_norm)'
+    )
+    needed = ('backbone.patch_embed.proj.weight', 'backbone.pos_embed')
+
+    def arguments(
+        self, state: Mapping[str, Tensor], num_heads: int | None = None
+    ) -> dict[str, Any]:
+        """Arguments of ``MIMViT`` for the encoder in ``state`` (positions: a square).
+
+        The number of heads leaves no trace in shapes: widths other than those of the
+        known architectures need ``num_heads``, else ValueError.
+        """
+        kernel = state['backbone.patch_embed.proj.weight']  # (C, C_in, p, p)
+        dim, channels, patch = kernel.shape[:3]
+        class_token = 'backbone.cls_token' in state
+        length = state['backbone.pos_embed'].shape[1] - class_token
+        side = math.isqrt(length)
+        if side * side != length:
+            raise ValueError(
+                f'backbone.pos_embed: {length} positions are no square grid'
+            )
+        return {
+            'arch': _arch(dim, _depth(state), num_heads, state),
+            'img_size': side * patch,
+            'patch_size': patch,
+            'in_channels': channels,
+            'class_token': class_token,
+            'final_norm': 'backbone.norm.weight' in state,
+        }
+
+    def summary(self, state: Mapping[str, Tensor]) -> str:
+        """Width, depth, patch, channels."""
+        kernel = state['backbone.patch_embed.proj.weight']
+        dim, channels, patch = kernel.shape[:3]
+        return f'ViT {dim} x {_depth(state)}, patch {patch}, {channels} channels'
+
+
+PLAIN = PlainFamily()
+
+
+def _depth(state: Mapping[str, Tensor]) -> int:
+    blocks = [re.match(r'backbone\.blocks\.(\d+)\.', name) for name in state]
+    return 1 + max(int(match[1]) for match in blocks if match)
+
+
+def _arch(
+    dim: int, depth: int, num_heads: int | None, state: Mapping[str, Tensor]
+) -> str | dict[str, Any]:
+    known = {arch['embed_dim']: arch['num_heads'] for arch in ARCHS.values()}
+    heads = num_heads or known.get(dim)
+    if heads is None:
+        raise ValueError(
+            f'Width {dim} is none of the known ones ({", ".join(map(str, known))}): '
+            'say how many attention heads it has (--num-heads).'
+        )
+    ratio = state['backbone.blocks.0.mlp.fc1.weight'].shape[0] / dim
+    spec = {'embed_dim': dim, 'depth': depth, 'num_heads': heads}
+    for name, arch in ARCHS.items():
+        if ratio == 4 and spec.items() <= arch.items():
+            return name
+    return spec if ratio == 4 else {**spec, 'mlp_ratio': ratio}
