@@ -48,8 +48,6 @@ def official(state):
         for name, value in state.items()
         if name.startswith('backbone.')
     }
-    if 'absolute_pos_embed' in encoder:  # MixMIM's own names but for the prefix
-        return {f'backbone.{name}': value for name, value in encoder.items()}
     return convert(encoder).state
 
 
