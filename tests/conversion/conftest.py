@@ -1,4 +1,4 @@
-"""A tiny MAE in every format, with random weights."""
+"""Tiny MAE, MFF and MixMIM as their official codes name them, with random weights."""
 
 from pathlib import Path
 
@@ -6,15 +6,45 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-GOLDEN = Path(__file__).parents[1] / 'data' / 'mae_tiny_normpix.safetensors'
-HEADS = 4  # of the golden model, width 48
+DATA = Path(__file__).parents[1] / 'data'
+
+
+def golden(name: str) -> dict[str, torch.Tensor]:
+    """The state dict of a model of the official code."""
+    state = load_file(DATA / f'{name}.safetensors')
+    return {k[6:]: v for k, v in state.items() if k.startswith('state.')}
 
 
 @pytest.fixture(scope='session')
 def mae() -> dict[str, torch.Tensor]:
-    """The official model's state dict: encoder and decoder."""
-    state = load_file(GOLDEN)
-    return {k[6:]: v for k, v in state.items() if k.startswith('state.')}
+    """Encoder and decoder; width 48, 4 heads."""
+    return golden('mae_tiny_normpix')
+
+
+@pytest.fixture(scope='session')
+def mff() -> dict[str, torch.Tensor]:
+    """OpenMMLab's, with the fusion of blocks 0, 2 and 5."""
+    return golden('mff_tiny')
+
+
+@pytest.fixture(scope='session')
+def mixmim() -> dict[str, torch.Tensor]:
+    """Encoder and decoder."""
+    return golden('mixmim_tiny')
+
+
+@pytest.fixture(scope='session')
+def mixmim_encoder(mixmim) -> dict[str, torch.Tensor]:
+    return {
+        k: v for k, v in mixmim.items() if not k.startswith(('decoder', 'mask_token'))
+    }
+
+
+@pytest.fixture(scope='session')
+def mixmim_tuned(mixmim_encoder) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(5, 128, generator=generator)
+    return {**mixmim_encoder, 'head.weight': weight, 'head.bias': weight[:, 0].clone()}
 
 
 @pytest.fixture(scope='session')

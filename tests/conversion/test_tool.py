@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from golden_models import same
 
 from mim_zoo.conversion import convert
 from mim_zoo.engine.loading import (
@@ -90,6 +91,60 @@ def test_backbone_only(tool, tmp_path, official, capsys):
     tool.main([str(official), str(tmp_path / 'b.pth'), '--backbone-only'])
     assert all(k.startswith('backbone.') for k in read(tmp_path / 'b.pth'))
     assert 'head.decoders.0.pred.weight' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('kind', ['mixmim', 'mixmim_encoder', 'mixmim_tuned'])
+def test_mixmim_to_ours_to_mmpretrain_and_back(tool, tmp_path, request, capsys, kind):
+    source = request.getfixturevalue(kind)
+    paths = [tmp_path / name for name in ('src.pth', 'ours.pth', 'mm.safetensors')]
+    back = tmp_path / 'back.pth'
+    torch.save({'model': source}, paths[0])
+    tool.main([str(paths[0]), str(paths[1])])
+    said = capsys.readouterr().out
+    assert 'names of mixmim' in said
+    assert 'MixMIM encoder 16 x 1-1-2-1' in said
+    assert 'dropped: nothing' in said
+    assert 'left out, follows from the rest: backbone.layers.0.' in said
+    tool.main([str(paths[1]), str(paths[2]), '--to', 'mmpretrain'])
+    assert 'left out' not in capsys.readouterr().out
+    tool.main([str(paths[2]), str(back), '--to', 'mixmim'])
+    assert 'names of mmpretrain' in capsys.readouterr().out
+    assert same(torch.load(back, weights_only=True)['model'], source)
+
+
+def test_mff_to_ours_and_back(tool, tmp_path, mff, capsys):
+    src, ours, back = (tmp_path / f'{name}.safetensors' for name in 'abc')
+    save_state_dict(mff, src)
+    tool.main([str(src), str(ours)])
+    said = capsys.readouterr().out
+    assert '3 levels fused, decoder of width 32' in said
+    assert 'dropped: nothing' in said
+    tool.main([str(ours), str(back), '--to', 'mmpretrain'])
+    assert same(read(back), mff)
+    tool.main([str(src), str(tmp_path / 't.pth'), '--to=timm', '--num-heads=4'])
+    said = capsys.readouterr().out
+    assert 'neck.fusions.0.proj_weights' in said
+    assert 'largest difference to timm' in said
+
+
+def test_mixmim_does_not_go_to_timm(tool, tmp_path, mixmim):
+    src = tmp_path / 'src.pth'
+    torch.save(mixmim, src)
+    with pytest.raises(ValueError, match='timm has no place for a MixMIM encoder'):
+        tool.main([str(src), str(tmp_path / 'timm.pth'), '--to', 'timm'])
+    assert [p.name for p in tmp_path.iterdir()] == ['src.pth']
+
+
+@pytest.mark.parametrize('target', ['ours', 'mixmim', 'mmpretrain'])
+def test_a_file_that_does_not_fill_an_encoder_is_not_kept(
+    tool, tmp_path, mixmim, target
+):
+    name = 'layers.2.blocks.0.norm1.weight'
+    src = tmp_path / 'src.pth'
+    torch.save({k: v for k, v in mixmim.items() if k != name}, src)
+    with pytest.raises(ValueError, match=name):
+        tool.main([str(src), str(tmp_path / 'dst.pth'), '--to', target])
+    assert [p.name for p in tmp_path.iterdir()] == ['src.pth']
 
 
 def test_nothing_is_overwritten_without_force(tool, tmp_path, official):
