@@ -86,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if done.folded:
         print(f'folded into the head: {", ".join(done.folded)}')
     if done.derived:
-        print(f'left out, follows from the rest: {", ".join(done.derived)}')
+        more = f' and {len(done.derived) - 2} more' if len(done.derived) > 2 else ''
+        print(f'left out, follows from the rest: {", ".join(done.derived[:2])}{more}')
 
     unchecked = args.dst.with_name(f'unchecked_{args.dst.name}')
     try:

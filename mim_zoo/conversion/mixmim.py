@@ -161,9 +161,10 @@ class MixMIMFamily(Family):
             if _TABLE.fullmatch(name):
                 w = window_of(table, name)
                 if w not in made:
-                    index = relative_index((w, w), w, torch.device('cpu'))
-                    made[w] = index.view(w * w, w * w)
-                found[name.replace('bias_table', 'index')] = made[w]
+                    made[w] = relative_index((w, w), w, torch.device('cpu'))
+                # a copy: safetensors takes no shared memory
+                index = made[w].reshape(w * w, w * w).clone()
+                found[name.replace('bias_table', 'index')] = index
         return found
 
     def reorder(self, form: str, name: str, value: Tensor, inward: bool) -> Tensor:

@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from golden_models import MIXMIM, mixmim_model, same
+from safetensors.torch import load_file, save_file
 
 from mim_zoo.conversion import convert, from_ours, recognise, to_ours
 from mim_zoo.conversion.mixmim import from_unfold_order, to_unfold_order
@@ -40,6 +41,13 @@ def test_indices_of_relative_positions_are_left_out_and_made_again(mixmim):
     for target, prefix in (('mixmim', ''), ('mmpretrain', 'backbone.')):
         made = from_ours(ours.state, target).state
         assert all(torch.equal(made[prefix + k], mixmim[k]) for k in indices)
+
+
+@pytest.mark.parametrize('target', ['ours', 'mixmim', 'mmpretrain'])
+def test_safetensors_takes_what_was_converted(tmp_path, mixmim, target):
+    state = convert(mixmim, target).state
+    save_file(state, tmp_path / 'w.safetensors')
+    assert same(load_file(tmp_path / 'w.safetensors'), state)
 
 
 def test_our_mixmim_has_these_names(mixmim):

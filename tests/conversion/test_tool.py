@@ -105,6 +105,7 @@ def test_mixmim_to_ours_to_mmpretrain_and_back(tool, tmp_path, request, capsys, 
     assert 'MixMIM encoder 16 x 1-1-2-1' in said
     assert 'dropped: nothing' in said
     assert 'left out, follows from the rest: backbone.layers.0.' in said
+    assert 'relative_position_index and 3 more\n' in said
     tool.main([str(paths[1]), str(paths[2]), '--to', 'mmpretrain'])
     assert 'left out' not in capsys.readouterr().out
     tool.main([str(paths[2]), str(back), '--to', 'mixmim'])
