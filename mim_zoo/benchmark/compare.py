@@ -49,9 +49,9 @@ def compare_steps(
 ) -> dict[str, Any]:
     """Measure the first side, or it against a second one.
 
-    Each lives in its own process; one computes at a time. Returns dict(sides=[...],
-    profile, and of two sides speed_ratio (above 1: the first is faster) and
-    memory_ratio (below 1: the first needs less)).
+    Each lives in its own process; one computes at a time. Returns dict(sides=[...]),
+    of two sides also speed_ratio (above 1: the first is faster) and memory_ratio
+    (below 1: the first needs less).
     """
     with ExitStack() as stack:
         workers = [
@@ -67,7 +67,10 @@ def compare_steps(
             for i in turn:
                 seconds[i].append(workers[i].call('run', plan.steps))
         results = [worker.call('result') for worker in workers]
-        profile = workers[0].call('profile', profile_rows) if profile_rows else None
+        profiles = [
+            worker.call('profile', profile_rows) if profile_rows else None
+            for worker in workers
+        ]
         flops = [worker.call('flops_per_image') for worker in workers]
     measured = [
         {
@@ -75,12 +78,13 @@ def compare_steps(
             **{**fact, 'image_shape': list(shape)},
             **result,
             **rates(times, work.batch, count, peak_tflops),
+            'profile': profile,
         }
-        for side, fact, result, times, count in zip(
-            sides, facts, results, seconds, flops
+        for side, fact, result, times, count, profile in zip(
+            sides, facts, results, seconds, flops, profiles
         )
     ]
-    out: dict[str, Any] = dict(sides=measured, profile=profile)
+    out: dict[str, Any] = dict(sides=measured)
     if len(measured) > 1:
         peaks = [one['memory']['peak_mib'] for one in measured]
         out['speed_ratio'] = ratios(*seconds)

@@ -74,7 +74,7 @@ def show(result: dict[str, Any], console: Console | None = None) -> None:
     """Print the sides as a table, then how they compare."""
     console = console or Console()
     table = Table('', box=box.SIMPLE, title=heading(result), title_justify='left')
-    for name in ('ms', 'images/s', 'peak MiB', 'GFLOPs/image', 'MFU', 'first loss'):
+    for name in ('ms', 'images/s', 'peak MiB', 'GFLOPs/img', 'MFU', 'first loss'):
         table.add_column(name, justify='right')
     for side in result['sides']:
         table.add_row(
@@ -88,8 +88,21 @@ def show(result: dict[str, Any], console: Console | None = None) -> None:
         )
     console.print(table)
     console.print('\n'.join(summary(result)), highlight=False, soft_wrap=True)
-    if result['profile']:
-        print(result['profile'], file=console.file)
+    for side in result['sides']:
+        if side['profile']:
+            console.print(_profile(side))
+
+
+def _profile(side: dict[str, Any]) -> Table:
+    title = f'{side["name"]}: one step'
+    table = Table(title=title, title_justify='left', box=box.SIMPLE)
+    table.add_column('operator', overflow='fold')
+    for name in ('ms', 'share', 'calls', 'MiB'):
+        table.add_column(name, justify='right')
+    for row in side['profile']:
+        numbers = (f'{row["ms"]:,.1f}', f'{row["share"]:.1%}', str(row['calls']))
+        table.add_row(row['name'], *numbers, f'{row["mib"]:,.1f}')
+    return table
 
 
 def heading(result: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
@@ -23,7 +22,7 @@ import mim_zoo
 import mim_zoo.engine  # fills its registries
 from mim_zoo.registry import MODELS, SCOPE
 
-from .memory import PeakMemory
+from .memory import MIB, PeakMemory
 from .sides import Side
 
 LEARNING_RATE = 1e-6  # as in warm-up: weights stay near where they start
@@ -48,7 +47,6 @@ class Stepper:
     """A model, its optimizer and one batch of synthetic images."""
 
     def __init__(self, side: Side, work: Work):
-        MMLogger.get_instance('benchmark', log_level='ERROR')
         if work.threads:
             torch.set_num_threads(work.threads)
         torch.manual_seed(work.seed)
@@ -121,14 +119,26 @@ class Stepper:
         self.optim_wrapper.zero_grad()
         return counter.get_total_flops() / count
 
-    def profile(self, rows: int) -> str:
-        """A table of the operators that one step spends most time in."""
+    def profile(self, rows: int) -> list[dict[str, Any]]:
+        """The operators (on a GPU, kernels) that one step spends most time in.
+
+        Time and memory of each are its own, without what it calls.
+        """
+        where = 'cpu' if self.device.type == 'cpu' else 'device'
         with torch.profiler.profile(profile_memory=True) as profiler:
             self.run(1)
-        on = 'cpu' if self.device.type == 'cpu' else 'device'
-        return profiler.key_averages().table(
-            sort_by=f'self_{on}_time_total', row_limit=rows, max_name_column_width=48
-        )
+        events = [
+            dict(
+                name=event.key,
+                ms=getattr(event, f'self_{where}_time_total') / 1e3,
+                calls=event.count,
+                mib=getattr(event, f'self_{where}_memory_usage') / MIB,
+            )
+            for event in profiler.key_averages()
+        ]
+        total = sum(event['ms'] for event in events)
+        events.sort(key=lambda event: -event['ms'])
+        return [{**event, 'share': event['ms'] / total} for event in events[:rows]]
 
     def batch(self, count: int | None = None) -> dict[str, Any]:
         """What a loader would give: images (B, C_in, H, W) uint8 on the host."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from mmengine.logging import MMLogger
+
 PATIENCE = 10.0  # seconds that a worker gets to end
 
 
@@ -69,6 +71,7 @@ class Worker:
 def _serve(pipe: Connection, make: Callable, args: tuple) -> None:
     """Build the object, then answer until the other end of the pipe is closed."""
     sys.stdout = sys.stderr  # what libraries print is no result
+    MMLogger.get_instance('benchmark', log_level='ERROR')  # a line per parameter
     try:
         served: Any = None
         answer: tuple[str, Any]
