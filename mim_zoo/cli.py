@@ -33,7 +33,14 @@ class Options(DictAction):
         for pair in values:
             if '=' not in pair:
                 parser.error(f'--cfg-options: expected KEY=VALUE, got "{pair}"')
-        super().__call__(parser, namespace, values, *rest)
+        try:
+            super().__call__(parser, namespace, values, *rest)
+        except RecursionError:  # MMEngine's answer to parentheses it cannot pair
+            parser.error(
+                f'--cfg-options: cannot read {" ".join(values)}; a value is a number, a '
+                'word or a list of them ([a,b]): write dicts in a config file of your '
+                'own, with _base_ = [CONFIG]'
+            )
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:

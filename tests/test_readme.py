@@ -32,3 +32,5 @@ def test_snippet_of_the_readme_runs() -> None:
         exec(snippet, names)
         assert names['maps'][0].shape == (2, 384, 16, 12)
         assert names['features'].shape == (2, 384)
+        sizes = [tuple(level.shape[2:]) for level in names['levels']]
+        assert sizes == [(50, 38), (25, 19), (13, 10), (7, 5)]

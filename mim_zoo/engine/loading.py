@@ -198,7 +198,12 @@ def _hint(content: Mapping[str, Any]) -> str:
     form = guess_format(state_dict_of(content))
     if form in (None, 'ours'):
         return ''
-    label = {'timm': 'timm or official MAE', 'mae': 'official MAE'}.get(form, form)
+    labels = {
+        'timm': 'timm or official MAE',
+        'mae': 'official MAE',
+        'mixmim': 'official MixMIM',
+    }
+    label = labels.get(form, form)
     return f' Its names are those of {label}: run tools/convert_checkpoint.py on it.'
 
 

@@ -193,6 +193,10 @@ def test_options_need_a_value(config, capsys) -> None:
     with pytest.raises(SystemExit):
         tool('train').parse_args([str(config), '--cfg-options', 'model.bias'])
     assert 'expected KEY=VALUE, got "model.bias"' in capsys.readouterr().err
+    option = "masks=[dict(type='RandomMasking',ratio=0.6)]"
+    with pytest.raises(SystemExit):
+        tool('train').parse_args([str(config), '--cfg-options', option])
+    assert f'cannot read {option}' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('flag', ['--local_rank', '--local-rank'])
