@@ -37,9 +37,9 @@ class Options(DictAction):
             super().__call__(parser, namespace, values, *rest)
         except RecursionError:  # MMEngine's answer to parentheses it cannot pair
             parser.error(
-                f'--cfg-options: cannot read {" ".join(values)}; a value is a number, a '
-                'word or a list of them ([a,b]): write dicts in a config file of your '
-                'own, with _base_ = [CONFIG]'
+                f'--cfg-options: cannot read {" ".join(values)}; a value is a number, '
+                'a word or a list of them ([a,b]): write dicts in a config file of '
+                'your own, with _base_ = [CONFIG]'
             )
 
 
