@@ -151,7 +151,8 @@ class WindowAttention(nn.Module):
         bias = self.bias(region).to(x.dtype)  # (1 | B, nW | 1, heads, N, N)
         # windows of one bias count as images, others as heads: no bias is repeated
         fold = (B * nh * nw, heads) if region.penalty is None else (B, nh * nw * heads)
-        q, k, v = x.reshape(3, *fold, N, -1)
+        # a copy each: autograd keeps v, and with it whatever v is a part of
+        q, k, v = (part.reshape(*fold, N, -1) for part in x)
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(1, 2))
         x = x.reshape(B, nh, nw, heads, wh, ww, -1).permute(0, 1, 4, 2, 5, 3, 6)
         return x.reshape(B, nh * wh, nw * ww, -1)
