@@ -17,7 +17,8 @@ from .conversion import guess_format, to_ours
 from .engine.loading import load_weights, read_checkpoint, state_dict_of
 from .models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from .models.encoder import Encoder, check_shapes, pool_tokens
-from .models.mixmim_vit import HIERARCHICAL_ARCHS, MixMIMViT
+from .models.mixmim_vit import MixMIMViT
+from .models.stages import HIERARCHICAL_ARCHS
 from .models.vit import ARCHS, MIMViT
 from .paths import shipped_config, shipped_configs
 from .registry import MODELS

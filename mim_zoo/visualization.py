@@ -42,13 +42,16 @@ def reconstruction_columns(
     """Original, masked, prediction and pasted, each (V, C_in, H, W) in file units.
 
     images (B, C_in, H, W) are normalised, mask (B | 1, L) is True where hidden. The
-    caption says what was used beside the prediction of the last decoder.
+    views of one image follow each other. The caption says what was used beside the
+    prediction of the last decoder.
     """
     predictions, plan, target = model.reconstruct(images, mask)
     stride, size = target.stride, images.shape[-2:]
-    views = unpatchify(plan.align(patchify(images, stride)), stride, size)
-    drawn = target.invert(predictions[-1], views)
-    hidden = plan.mask[..., None].expand(-1, -1, stride**2 * target.in_channels)
+    order = [view for views in plan.views_of(len(images)) for view in views]
+    views = unpatchify(plan.align(patchify(images, stride))[order], stride, size)
+    drawn = target.invert(predictions[-1][order], views)
+    hidden = plan.mask[order][..., None]
+    hidden = hidden.expand(-1, -1, stride**2 * target.in_channels)
     hidden = unpatchify(hidden, stride, size)
     show = model.data_preprocessor.denormalize
     original, drawn = show(views), show(drawn)
@@ -57,7 +60,7 @@ def reconstruction_columns(
         'masked': torch.where(hidden, torch.full_like(original, torch.nan), original),
         'prediction': drawn,
         'pasted': torch.where(hidden, drawn, original),
-    }, target.caption
+    }, target.caption + ('; grey: another image' if len(order) > len(images) else '')
 
 
 def to_pixels(image: Tensor, low: Tensor, high: Tensor) -> np.ndarray:
@@ -118,7 +121,7 @@ def draw_batch(model: MIM, batch: dict[str, Any], note: str = '') -> np.ndarray:
             "model's data_preprocessor has no batch_transforms, and no masks came with "
             'the images (image files named by hand pass no pipeline of the config). '
             'Fix: model.data_preprocessor.batch_transforms=[dict('
-            "type='RandomMasking', ratio=0.75)], or images from a data set whose "
+            f"type='{model.corruption.masking}')], or images from a data set whose "
             'pipeline ends in a masking transform.'
         )
     return draw_reconstruction(model, data['inputs'], data['mask'], note)

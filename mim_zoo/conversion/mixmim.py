@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mim_zoo.models.mixmim_vit import DEFAULTS, HIERARCHICAL_ARCHS, MixMIMViT
+from mim_zoo.models.mixmim_vit import MixMIMViT
+from mim_zoo.models.stages import DEFAULTS, HIERARCHICAL_ARCHS
 from mim_zoo.models.windows import relative_index
 
 from .family import (

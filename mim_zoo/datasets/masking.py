@@ -1,7 +1,8 @@
 """Which patches are hidden. A mask is True where a patch is hidden.
 
 A mask is a function of a seed per image and the grid, so it does not matter in which
-batch, process or order an image is seen. The same classes work on a batch, in
+batch, process or order an image is seen; but for ``MixedMasking``, whose images share
+masks, which follow from the batch they are in. The same classes work on a batch, in
 ``MIMDataPreprocessor(batch_transforms=[...])``, and on one image in a dataset
 pipeline, where they must be told the patch size. Legend: B images, L = h * w patches.
 """
@@ -43,6 +44,18 @@ def seeded_noise(seeds: Tensor, count: int) -> Tensor:
     return mixed_bits(mixed_bits(seeds + GOLDEN)[:, None] + GOLDEN * places)
 
 
+def repeat_cells(mask: Tensor, grid: tuple[int, int], factor: int) -> Tensor:
+    """A mask (B, h * w) on a grid so many times finer each way, (B, h * w * factor^2).
+
+    Both are row-major.
+    """
+    if factor == 1:
+        return mask
+    h, w = grid
+    cells = mask.view(-1, h, 1, w, 1).expand(-1, h, factor, w, factor)
+    return cells.reshape(len(mask), -1)
+
+
 class MaskingTransform:
     """Hide the same number of patches in every image; a subclass says which.
 
@@ -66,9 +79,10 @@ class MaskingTransform:
             raise ValueError(
                 f'{type(self).__name__}: got ratio={ratio}, expected 0 < ratio < 1'
             )
-        if cell < 1:
+        if not isinstance(cell, int) or cell < 1:
             raise ValueError(
-                f'{type(self).__name__}: got cell={cell}, expected at least 1'
+                f'{type(self).__name__}: got cell={cell}, expected a whole number of '
+                'patches, at least 1'
             )
         self.ratio = ratio
         self.stride = stride
@@ -94,11 +108,7 @@ class MaskingTransform:
         """Masks (B, L) for seeds (B,), int64 on the CPU; (1, L) for a shared one."""
         h, w = self._cells(grid)
         mask = self.draw(seeds, (h, w), self.hidden_cells(h * w), device)
-        if self.cell == 1:
-            return mask
-        n = self.cell
-        mask = mask.view(-1, h, 1, w, 1).expand(-1, h, n, w, n)
-        return mask.reshape(len(mask), -1)
+        return repeat_cells(mask, (h, w), self.cell)
 
     def draw(
         self,
@@ -237,11 +247,11 @@ class MixedMasking(MaskingTransform):
     number of hidden patches is rounded down: 24 of 49.
 
     Args:
-        per_pair: a mask for every pair; by default one for the whole batch, as
-            published, a function of its first image's seed. Attention then needs a bias
-            for every pair, which costs memory.
+        per_pair: a mask for every pair; by default one for the whole batch (of each
+            process), as published, a function of its first image's seed. Masked
+            attention then needs a bias for every image, which costs memory.
         pattern: 'RandomMasking' or 'BlockMasking'.
-        **options: of the pattern.
+        cell, **options: of the pattern.
     """
 
     def __init__(
@@ -249,17 +259,26 @@ class MixedMasking(MaskingTransform):
         ratio: float = 0.5,
         per_pair: bool = False,
         pattern: str = 'RandomMasking',
+        cell: int = 1,
         **options: Any,
     ):
-        own = {key: options.pop(key) for key in ('stride', 'seed') if key in options}
-        super().__init__(ratio, cell=options.pop('cell', 1), **own)
-        if pattern not in ('RandomMasking', 'BlockMasking'):
+        super().__init__(ratio, cell=cell)
+        patterns: dict[str, type[MaskingTransform]] = dict(
+            RandomMasking=RandomMasking, BlockMasking=BlockMasking
+        )
+        if pattern not in patterns:
             raise ValueError(
-                f"MixedMasking: got pattern={pattern!r}, expected 'RandomMasking' or "
-                "'BlockMasking'"
+                f'MixedMasking: got pattern={pattern!r}, expected one of '
+                f'{list(patterns)}'
+            )
+        known = {'min_patches', 'min_aspect'} if pattern == 'BlockMasking' else set()
+        if unknown := options.keys() - known:
+            raise ValueError(
+                f'MixedMasking: got {sorted(unknown)}, expected only '
+                f'{sorted(known) or "cell"} beside pattern={pattern!r}'
             )
         self.per_pair = per_pair
-        self.pattern = TRANSFORMS.build(dict(type=pattern, ratio=ratio, **options))
+        self.pattern = patterns[pattern](ratio, **options)
 
     def hidden_cells(self, count: int) -> int:
         """How many of so many cells show the partner."""

@@ -207,12 +207,10 @@ class Resize:
         self.interpolation = check_interpolation(interpolation, 'Resize')
 
     def __call__(self, results: dict) -> dict:
-        height, width = results['img'].shape[:2]
-        size = self.size
-        if self.shorter:  # the longer side is cut to an integer, as torchvision does
-            short = min(height, width)
-            size = (size[0] * height // short, size[0] * width // short)
-        results['img'] = resize(results['img'], size, self.interpolation)
+        img, size = results['img'], self.size
+        if self.shorter:
+            size = covering(img.shape[:2], size)
+        results['img'] = resize(img, size, self.interpolation)
         return results
 
 

@@ -57,6 +57,11 @@ class Classifier(EncoderModel):
             raise ValueError(f'num_classes: got {num_classes}, expected at least 1')
         super().__init__(backbone, data_preprocessor, init_cfg, pool, **own_norm)
         check_pool(pool, self.backbone.num_prefix_tokens)
+        if self.backbone.needs_groups:
+            raise ValueError(
+                'Classifier: got an encoder with embeddings of groups, which one image '
+                "has none of; leave out group_mode='embedding'"
+            )
         channels = self.backbone.embed_dim
         self.frozen = freeze_backbone
         self.label_smoothing = label_smoothing

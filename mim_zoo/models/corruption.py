@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mim_zoo.datasets.masking import repeat_cells
 from mim_zoo.registry import MODELS
 
 from .layers import Size
@@ -24,18 +25,9 @@ def gather_tokens(x: Tensor, index: Tensor) -> Tensor:
 
 def mask_at_stem(mask: Tensor, grid: Size, length: int) -> Tensor:
     """A mask (B | 1, L) on the grid (h, w), repeated for a finer stem: (B | 1, L')."""
-    if mask.shape[1] == length:
-        return mask
     factor = math.isqrt(length // mask.shape[1])
-    if mask.shape[1] * factor**2 != length:
-        raise ValueError(
-            f'masking: got {length} tokens at the stem for {grid[0]} x {grid[1]} cells '
-            'of the mask, expected the same number in every cell; crop or resize the '
-            "images to multiples of the encoder's stride"
-        )
-    h, w = grid
-    cells = mask.view(-1, h, 1, w, 1).expand(-1, h, factor, w, factor)
-    return cells.reshape(-1, length)
+    assert mask.shape[1] * factor**2 == length, 'MIM.complete checks the size'
+    return repeat_cells(mask, grid, factor)
 
 
 def hidden_count(mask: Tensor) -> int:
@@ -80,6 +72,14 @@ class Plan:
     def align(self, target: Tensor) -> Tensor:
         """Targets of the images (B, L, D) as targets of the views (V, L, D)."""
         return target
+
+    def views_of(self, batch_size: int) -> list[list[int]]:
+        """The views in which each of B images is predicted."""
+        owner = self.align(torch.arange(batch_size).view(-1, 1, 1)).flatten().tolist()
+        return [
+            [v for v, image in enumerate(owner) if image == i]
+            for i in range(batch_size)
+        ]
 
 
 @dataclass(frozen=True)
@@ -154,14 +154,27 @@ class Corruption(nn.Module):
     """Turns a mask into a plan. Subclasses say how patches are hidden.
 
     Args:
-        channels, prefix_tokens, whole_grid: of the encoder, handed down by ``MIM``:
-            width of its stem, its class tokens, whether it needs every place.
+        channels, prefix_tokens, whole_grid, needs_groups: of the encoder, handed down
+            by ``MIM``: width of its stem, its class tokens, and see ``Encoder``.
     """
 
     needs_mask_token: bool  # in the decoder, which makes none otherwise
+    makes_groups = False
+    masking = 'RandomMasking'  # what to advise where masks are missing
 
-    def __init__(self, channels: int, prefix_tokens: int = 0, whole_grid: bool = False):
+    def __init__(
+        self,
+        channels: int,
+        prefix_tokens: int = 0,
+        whole_grid: bool = False,
+        needs_groups: bool = False,
+    ):
         super().__init__()
+        if needs_groups and not self.makes_groups:
+            raise ValueError(
+                f'{type(self).__name__}: got an encoder with embeddings of groups, '
+                "which it makes none of; leave out group_mode='embedding'"
+            )
         self.channels = channels
         self.prefix_tokens = prefix_tokens
         self.whole_grid = whole_grid
@@ -188,6 +201,15 @@ def check_mask(mask: Tensor, batch_size: int, grid: Size) -> Tensor:
     return mask.expand(batch_size, -1)
 
 
+def check_both_kinds(num_hidden: int, num_patches: int) -> None:
+    """ValueError unless some patches are hidden and some are visible."""
+    if not 0 < num_hidden < num_patches:
+        raise ValueError(
+            f'mask: got {num_hidden} of {num_patches} patches hidden, expected at '
+            'least one hidden and one visible; change the ratio'
+        )
+
+
 @MODELS.register_module()
 class DropPatches(Corruption):
     """Hidden patches are dropped before the encoder (MAE, 2111.06377)."""
@@ -209,11 +231,7 @@ class DropPatches(Corruption):
         mask = check_mask(mask, batch_size, grid)
         if num_hidden is None:
             num_hidden = hidden_count(mask)
-        if not 0 < num_hidden < mask.shape[1]:
-            raise ValueError(
-                f'mask: got {num_hidden} of {mask.shape[1]} patches hidden, expected '
-                'at least one hidden and one visible; change the ratio'
-            )
+        check_both_kinds(num_hidden, mask.shape[1])
         order = mask.to(torch.uint8).argsort(dim=1, stable=True)  # visible first
         return Drop(
             mask, grid, order[:, : mask.shape[1] - num_hidden], order.argsort(1)
@@ -252,6 +270,8 @@ class MixImages(Corruption):
     """
 
     needs_mask_token = True
+    makes_groups = True
+    masking = 'MixedMasking'
 
     def __init__(self, channels: int, **facts: Any):
         super().__init__(channels, **facts)
@@ -267,4 +287,6 @@ class MixImages(Corruption):
     ) -> Mix:
         """One mask for the batch stays one, which attention is cheaper with."""
         own = check_mask(mask, batch_size, grid)
+        if num_hidden is not None:
+            check_both_kinds(num_hidden, mask.shape[1])
         return Mix(torch.cat([own, ~own]), grid, mask)

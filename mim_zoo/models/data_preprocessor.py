@@ -26,7 +26,8 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
     [mask (B, L)]). Masks in it (a user's own, or made in the pipeline) are used as they
     are. Otherwise the masking transform draws them: in training from the ``seed`` (B,)
     that ``EpochSampler`` gave each image (from torch's generator without one); in
-    evaluation from ``eval_seed`` and the image's index, so that they never change.
+    evaluation from ``eval_seed`` and the image's index, so that they never change (if
+    images share masks, as long as the batches stay the same).
 
     Args:
         mean, std: one number per channel in the units of the files (RGB, 0..255 for

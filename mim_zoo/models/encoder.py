@@ -21,10 +21,12 @@ class Encoder(BaseModule):
     ``in_channels``, ``num_prefix_tokens``, ``levels`` ((channels, stride) of every
     block), ``out_indices`` (blocks whose maps ``forward`` gives) and ``norm``, which
     ``forward`` and the necks put on an output that contains the last block, and on no
-    other. ``whole_grid``: the trunk needs a token at every place of the stem's grid.
+    other. ``whole_grid``: the trunk needs a token at every place of the stem's grid;
+    ``needs_groups``: it has parameters that only groups use.
     """
 
     whole_grid = False
+    needs_groups = False
     stride: int
     in_channels: int
     num_prefix_tokens: int

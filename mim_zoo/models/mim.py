@@ -52,6 +52,7 @@ class MIM(EncoderModel):
                 channels=encoder.levels[0][0],
                 prefix_tokens=encoder.num_prefix_tokens,
                 whole_grid=encoder.whole_grid,
+                needs_groups=encoder.needs_groups,
             ),
         )
         self.neck = MODELS.build(
@@ -101,8 +102,8 @@ class MIM(EncoderModel):
         if mask is None:
             raise ValueError(
                 'MIM: the batch has no mask; add batch_transforms=[dict('
-                "type='RandomMasking')] to the data preprocessor, or a masking "
-                'transform to the pipeline'
+                f"type='{self.corruption.masking}')] to the data preprocessor, or "
+                'masks to the data'
             )
         if mode == 'loss':
             return self.loss(inputs, mask, num_hidden)
@@ -117,6 +118,8 @@ class MIM(EncoderModel):
         """
         tokens, pos = self.backbone.embed(inputs)  # (B, L', C), (1, L', C)
         grid = self.backbone.grid(inputs.shape[-2:])
+        if tokens.shape[1] > grid[0] * grid[1]:
+            check_multiples(inputs, self.backbone.stride)
         plan = self.corruption.plan(mask, inputs.shape[0], grid, num_hidden)
         seen, groups = plan.hide(tokens, pos)  # (B, K, C), None or (B | 1, L')
         levels = self.backbone.encode(seen, self.neck.taps, inputs.shape[-2:], groups)
@@ -150,12 +153,12 @@ class MIM(EncoderModel):
         features, plan = self.complete(inputs, mask, num_hidden)
         records: list[dict] = [dict(losses={}, targets={}) for _ in inputs]
         per_head = [h.predict(features, inputs, plan) for h in self.heads]
+        views_of = plan.views_of(len(records))
         predictions = self._by_head([p for p, _ in per_head])
         targets = self._by_head([dict.fromkeys(p, t) for p, t in per_head])
         for name, pred in predictions.items():
             criterion = self.criteria[name]
-            for i, record in enumerate(records):
-                views = slice(i, None, len(records))  # all views of this image
+            for record, views in zip(records, views_of):
                 hidden = plan.mask[views]
                 truth = targets[name][views][hidden].float()
                 error = criterion.error(pred[views][hidden].float(), truth)
@@ -188,6 +191,16 @@ class MIM(EncoderModel):
         return {
             f'head{i}.{k}': v for i, part in enumerate(parts) for k, v in part.items()
         }
+
+
+def check_multiples(images: Tensor, stride: int) -> None:
+    """ValueError unless images (B, C_in, H, W) are whole cells of the mask."""
+    H, W = images.shape[-2:]
+    if H % stride or W % stride:
+        raise ValueError(
+            f'images: got {H} x {W} pixels, expected multiples of {stride}, the stride '
+            'of the encoder; crop or resize them'
+        )
 
 
 @MODELS.register_module()

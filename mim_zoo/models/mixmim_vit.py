@@ -3,13 +3,14 @@
 Legend: B images, L' tokens at the stem, L_s tokens and C_s channels of stage s.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -26,71 +27,10 @@ from .layers import (
     resolve_index,
     sincos_position,
 )
+from .stages import StageSpec, read_stages
 from .windows import WindowAttention, cut
 
-HIERARCHICAL_ARCHS: dict[str, dict[str, Any]] = {
-    # for 32 px: 16 x 16 tokens, then 8 x 8; of the width and depth of a plain ViT
-    'micro': dict(
-        embed_dim=48, depths=(1, 5), num_heads=(2, 4), windows=(8, 8), patch_size=2
-    ),
-    'tiny': dict(
-        embed_dim=96, depths=(2, 10), num_heads=(3, 6), windows=(8, 8), patch_size=2
-    ),
-    'base': dict(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
-    'large': dict(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48)),
-    'huge': dict(embed_dim=352, depths=(2, 2, 18, 2), num_heads=(11, 22, 44, 88)),
-}
-DEFAULTS = dict(windows=(14, 14, 14, 7), patch_size=4, mlp_ratio=4.0)  # at 224 px
 EPS = 1e-5  # of every LayerNorm
-
-
-@dataclass(frozen=True)
-class StageSpec:
-    """Numbers of one stage: width, blocks, heads, window, pixels of a token."""
-
-    dim: int
-    depth: int
-    num_heads: int
-    window: int
-    stride: int
-    mlp_ratio: float
-
-
-def read_stages(arch: str | dict, windows: Sequence[int] | None) -> list[StageSpec]:
-    """The stages of an architecture given by name or as a dict, checked."""
-    if isinstance(arch, str):
-        if arch not in HIERARCHICAL_ARCHS:
-            raise ValueError(
-                f'arch: got {arch!r}, expected one of {list(HIERARCHICAL_ARCHS)} or '
-                'dict(embed_dim=..., depths=..., num_heads=...)'
-            )
-        arch = HIERARCHICAL_ARCHS[arch]
-    needed, optional = HIERARCHICAL_ARCHS['base'].keys(), DEFAULTS.keys()
-    if missing := needed - arch.keys():
-        raise ValueError(f'arch {arch}: lacks {sorted(missing)}')
-    if unknown := arch.keys() - needed - optional:
-        raise ValueError(
-            f'arch {arch}: got {sorted(unknown)}, expected {sorted(needed)} and '
-            f'perhaps {sorted(optional)}'
-        )
-    spec = {**DEFAULTS, **arch, **({'windows': windows} if windows else {})}
-    parts = [spec[key] for key in ('depths', 'num_heads', 'windows')]
-    if len({len(part) for part in parts}) > 1:
-        raise ValueError(
-            f'MixMIMViT: got depths {parts[0]}, num_heads {parts[1]} and windows '
-            f'{parts[2]}, expected as many of each, one per stage'
-        )
-    return [
-        StageSpec(
-            dim=spec['embed_dim'] * 2**s,
-            depth=depth,
-            num_heads=heads,
-            window=window,
-            stride=spec['patch_size'] * 2**s,
-            mlp_ratio=spec['mlp_ratio'],
-        )
-        for s, (depth, heads, window) in enumerate(zip(*parts))
-    ]
 
 
 class NormedPatchEmbed(PatchEmbed):
@@ -150,7 +90,9 @@ class MixMIMViT(Encoder):
         out_indices: stages whose maps ``forward`` returns; the last one is normed.
         final_norm: False when whoever uses the encoder brings a norm of its own.
         group_mode: what keeps groups apart: 'attention' within each of them, or an
-            'embedding' per group, added at the start of every stage.
+            'embedding' per group, added at the start of every stage, for pre-training
+            only. An image mixed with itself, the middle one of an odd batch, then sees
+            what it should predict.
         with_cp: recompute blocks in the backward pass instead of storing them.
     """
 
@@ -174,6 +116,7 @@ class MixMIMViT(Encoder):
             raise ValueError(
                 f"group_mode: got {group_mode!r}, expected 'attention' or 'embedding'"
             )
+        self.needs_groups = group_mode == 'embedding'
         specs = read_stages(arch, windows)
         self.in_channels = in_channels
         self.num_prefix_tokens = 0
@@ -192,13 +135,8 @@ class MixMIMViT(Encoder):
         )
         rates = [drop_path_rate * i / max(depth - 1, 1) for i in range(depth)]
         self.layers = nn.ModuleList(
-            Stage(
-                spec,
-                rates[end - spec.depth : end],
-                embed_groups=group_mode == 'embedding',
-                last=spec is specs[-1],
-            )
-            for spec, end in zip(specs, self.ends)
+            Stage(s, rates[end - s.depth : end], self.needs_groups, s is specs[-1])
+            for s, end in zip(specs, self.ends)
         )
         self.norm = (
             nn.LayerNorm(specs[-1].dim, eps=EPS) if final_norm else nn.Identity()
@@ -289,8 +227,27 @@ class MixMIMViT(Encoder):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
+        self._report_windows(state_dict, prefix)
         key = prefix + 'absolute_pos_embed'
         if key in state_dict:
             grid = self.grid(self.img_size, self.patch_size)
             state_dict[key] = position_from_file(state_dict[key], grid, 0, key)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _report_windows(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Say in one line that bias tables of other windows are resampled."""
+        for s, stage in enumerate(self.layers):
+            name = f'{prefix}layers.{s}.blocks.0.attn.relative_position_bias_table'
+            table = state_dict.get(name)
+            if table is None or len(table) == (2 * cast(Stage, stage).window - 1) ** 2:
+                continue
+            found = [
+                (math.isqrt(len(state_dict[key])) + 1) // 2
+                for i in range(len(self.layers))
+                if (key := name.replace(f'layers.{s}.', f'layers.{i}.')) in state_dict
+            ]
+            own = [cast(Stage, stage).window for stage in self.layers]
+            print_log(
+                f'Bias tables of windows {found} are resampled to {own}.', 'current'
+            )
+            return

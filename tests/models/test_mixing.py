@@ -87,8 +87,6 @@ def test_a_finer_stem(random_mask: Masks) -> None:
     expected = mask.view(*GRID).repeat_interleave(2, 0).repeat_interleave(2, 1)
     assert torch.equal(seen[0, :, 0].view(6, 10) == 1, expected)
     assert torch.equal(groups.view(6, 10), expected)
-    with pytest.raises(ValueError, match='multiples of the encoder'):
-        plan.hide(torch.zeros(2, 50, 1), torch.zeros(1, 50, 1))
 
 
 @pytest.mark.parametrize('batch', [4, 5])
@@ -230,8 +228,14 @@ def test_impossible_masks() -> None:
         MixedMasking(pattern='Stripes')
     with pytest.raises(ValueError, match='batch_transforms'):
         MixedMasking()(dict(img=torch.zeros(32, 32, 3), sample_idx=0))
-    with pytest.raises(ValueError, match='got cell=0'):
-        MixedMasking(cell=0)
+    for cell in (0, 1.5):
+        with pytest.raises(ValueError, match=f'got cell={cell}'):
+            MixedMasking(cell=cell)
+    for option in ('stride', 'seed', 'min_patches'):
+        with pytest.raises(
+            ValueError, match=rf"got \['{option}'\], expected only cell"
+        ):
+            MixedMasking(**{option: 3})
 
 
 # --- whole models ----------------------------------------------------------------
@@ -322,11 +326,34 @@ def test_the_runner_s_calls(build_mim: Build, backbone: dict) -> None:
     assert records[0]['targets']['loss_0'].shape == (L, 192)
 
 
+@pytest.mark.parametrize('batch', [4, 5])
+def test_records_are_of_their_own_image(
+    build_mim: Build, head_cfg: dict, random_mask: Masks, batch: int
+) -> None:
+    raw = dict(head_cfg, target=dict(type='PixelTarget', normalize=False))
+    model = build_mixing(build_mim, HIERARCHY, head=raw)
+    images = torch.arange(1.0, batch + 1).view(-1, 1, 1, 1).expand(-1, 3, *SIZE)
+    for i, record in enumerate(model.predict(images, random_mask(1, L, 7))):
+        assert (record['targets']['loss_0'] == i + 1).all()
+        assert record['targets']['loss_0'].shape == (L, 192)  # each patch once
+
+
 def test_impossible_pairs(build_mim: Build) -> None:
     with pytest.raises(ValueError, match=r'MixImages.*class_token=False'):
         build_mixing(build_mim, dict(PLAIN, class_token=True))
     with pytest.raises(ValueError, match=r'DropPatches.*windows.*MixImages'):
         build_mim(backbone=HIERARCHY)
+    embedding = dict(HIERARCHY, group_mode='embedding')
+    with pytest.raises(ValueError, match='MaskPatches.*leave out group_mode'):
+        build_mixing(build_mim, embedding, corruption=dict(type='MaskPatches'))
+    with pytest.raises(ValueError, match='Classifier.*leave out group_mode'):
+        MODELS.build(dict(type='Classifier', backbone=embedding, num_classes=2))
+    model = build_mixing(build_mim, HIERARCHY)
+    images = torch.randn(2, 3, *SIZE)
+    with pytest.raises(ValueError, match='got 0 of 15 patches hidden'):
+        model.loss(images, torch.zeros(1, L, dtype=torch.bool), num_hidden=0)
+    with pytest.raises(ValueError, match="no mask; add .*'MixedMasking'"):
+        model(images, mode='loss')
     with pytest.raises(ValueError, match=r'LinearDecoder.*MaskPatches'):
         MODELS.build(
             dict(
@@ -343,10 +370,17 @@ def test_impossible_pairs(build_mim: Build) -> None:
         )
 
 
-def test_sizes_that_are_no_multiples(build_mim: Build, random_mask: Masks) -> None:
-    model = build_mixing(build_mim, HIERARCHY)
-    with pytest.raises(ValueError, match='multiples'):
-        model.loss(torch.randn(2, 3, 28, 40), random_mask(1, 20, 9))
+@pytest.mark.parametrize('size', [(28, 40), (36, 64)])
+def test_sizes_that_are_no_multiples(
+    build_mim: Build, random_mask: Masks, size: tuple[int, int]
+) -> None:
+    deep = dict(
+        embed_dim=4, depths=(1,) * 4, num_heads=(1,) * 4, windows=(4,) * 4
+    )  # 36 x 64 px has as many tokens as 2 x 2 cells of 6 x 6
+    model = build_mixing(build_mim, dict(type='MixMIMViT', arch=deep, img_size=64))
+    h, w = model.backbone.grid(size)
+    with pytest.raises(ValueError, match=rf'{size[0]} x {size[1]} pixels.*of 32'):
+        model.complete(torch.randn(2, 3, *size), random_mask(1, h * w, 2))
 
 
 def test_the_plan_is_a_mix(random_mask: Masks) -> None:

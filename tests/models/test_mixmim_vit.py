@@ -124,7 +124,8 @@ def cells(mask: Tensor, grid: tuple[int, int], side: int) -> Tensor:
 def test_groups_in_one_window_never_attend_to_each_other(
     size: tuple[int, int], rows: int
 ) -> None:
-    encoder = build()
+    # windows hold several cells: two groups meet in most of them
+    encoder = build(dict(TINY, windows=(16, 6, 3, 2)))
     grid = size[0] // 32, size[1] // 32
     mask = torch.zeros(rows, grid[0] * grid[1], dtype=torch.bool)
     mask[:, ::2] = True
@@ -242,7 +243,9 @@ def test_layer_depths(prefix: str) -> None:
 # --- loading ---------------------------------------------------------------------
 
 
-def test_weights_of_another_size_and_window(tmp_path: Any) -> None:
+def test_weights_of_another_size_and_window(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = build(img_size=64)
     path = tmp_path / 'old.pth'
     torch.save(
@@ -250,7 +253,16 @@ def test_weights_of_another_size_and_window(tmp_path: Any) -> None:
     )
     source = dict(type='Pretrained', checkpoint=str(path), prefix='backbone.')
     new = build(img_size=(96, 128), windows=(6, 6, 6, 3), init_cfg=source)
+    said: list[str] = []
+    monkeypatch.setattr(
+        'mim_zoo.models.mixmim_vit.print_log', lambda text, *_: said.append(text)
+    )
     new.init_weights()
+    assert said == [
+        'Bias tables of windows [4, 4, 4, 2] are resampled to [6, 6, 6, 3].'
+    ]
+    build(init_cfg=source).init_weights()
+    assert len(said) == 1  # nothing to say where they fit
     assert new.absolute_pos_embed.shape == (1, 24 * 32, 8)
     assert new.layers[3].blocks[0].attn.relative_position_bias_table.shape == (25, 4)
     assert torch.equal(
@@ -320,6 +332,13 @@ Build = Callable[..., Any]
         (dict(arch=dict(TINY, heads=3)), r"got \['heads'\].*perhaps"),
         (dict(arch=dict(TINY, depths=(1, 1))), 'as many of each, one per stage'),
         (dict(windows=(7, 7)), r'windows \(7, 7\).*one per stage'),
+        (dict(windows=7), 'windows: got 7, expected whole numbers above 0'),
+        (dict(windows=(0, 4, 4, 2)), r'windows: got \(0, 4, 4, 2\)'),
+        (dict(arch=dict(TINY, depths=(1, 0, 1, 1))), r'depths: got \(1, 0, 1, 1\)'),
+        (
+            dict(arch=dict(embed_dim=8, depths=(1, 1), num_heads=(1, 2))),
+            r'\(14, 14, 14, 7\) \(windows are those of 224 px unless given\)',
+        ),
         (dict(out_indices=(4,)), r'out_indices: got index 4'),
         (dict(group_mode='both'), "'attention' or 'embedding'"),
         (dict(arch=dict(TINY, num_heads=(3, 2, 2, 4))), 'width 8 cannot be split'),
