@@ -11,8 +11,8 @@ from mim_zoo.datasets.masking import (
     BlockMasking,
     MaskingTransform,
     RandomMasking,
-    mixed_bits,
 )
+from mim_zoo.datasets.noise import mixed_bits
 from mim_zoo.models import MIM, DropPatches, MaskPatches
 
 GRID = (3, 5)
