@@ -6,4 +6,6 @@
 #   --cfg-options optim_wrapper.paramwise_cfg.head_with_last_block=True
 _base_ = './imagenet_finetune.py'
 
-optim_wrapper = dict(paramwise_cfg=dict(_delete_=True, layer_decay_rate=0.7))
+optim_wrapper = dict(
+    paramwise_cfg=dict(_delete_=True, layer_decay_rate=0.7, head_with_last_block=False)
+)
