@@ -1,14 +1,13 @@
 """What the configs and the README of MixMIM (2205.13137) say."""
 
-import argparse
 import math
 import re
 
 import pytest
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from tiny import ALL, CONFIGS, OneEpoch, make_data, tiny
+from tiny import ALL, CONFIGS, OneEpoch, make_data, tiny, with_options
 
 from mim_zoo.engine import LayerDecayConstructor
 from mim_zoo.engine.runner import ZooRunner
@@ -25,15 +24,6 @@ def load(name):
     return Config.fromfile(CONFIGS / name)
 
 
-def with_options(name, options):
-    """The config after --cfg-options, as the tools read them."""
-    cfg = load(name)
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    cfg.merge_from_dict(parser.parse_args(['--cfg-options', *options]).cfg_options)
-    return cfg
-
-
 def build(cfg):
     init_default_scope('mim_zoo')
     with torch.device('meta'):
@@ -46,7 +36,7 @@ def test_the_readme_lists_the_variants():
 
 @pytest.mark.parametrize(('what', 'options'), VARIANTS, ids=[w for w, _ in VARIANTS])
 def test_variants_build_and_train(what, options, tmp_path):
-    cfg = with_options(PRETRAINING, options.split())
+    cfg = with_options(CONFIGS / PRETRAINING, options.split())
     model = build(cfg)
     assert type(model.backbone) is MODELS.get(cfg.model.backbone.type)
     assert cfg.model != load(PRETRAINING).model
@@ -91,14 +81,19 @@ def test_sizes_and_lengths_are_all_that_differs():
         assert other._cfg_dict == base._cfg_dict
 
 
-@pytest.mark.parametrize('data', ['cifar10', 'photos'])
-@pytest.mark.parametrize('size', ['micro', 'tiny'])
-def test_small_runs_are_trained_as_mae_is(data, size):
-    for path in (CONFIGS / data).glob(f'mixmim_mixmim-{size}-w8*.py'):
-        cfg = Config.fromfile(path)
-        mae = path.name.replace('mixmim_mixmim', 'mae_vit').replace('w8', 'p4')
-        cfg.model = Config.fromfile(path.with_name(mae)).model
-        assert cfg._cfg_dict == Config.fromfile(path.with_name(mae))._cfg_dict
+@pytest.mark.parametrize(
+    'name',
+    [
+        'cifar10/mixmim_mixmim-micro-w8_1xb128-coslr-2e_cifar10.py',
+        'cifar10/mixmim_mixmim-tiny-w8_1xb512-amp-coslr-400e_cifar10.py',
+        'photos/mixmim_mixmim-micro-w8_photos-32px.py',
+    ],
+)
+def test_small_runs_are_trained_as_mae_is(name):
+    cfg = load(name)
+    mae = load(name.replace('mixmim_mixmim', 'mae_vit').replace('w8', 'p4'))
+    cfg.model = mae.model
+    assert cfg._cfg_dict == mae._cfg_dict
 
 
 def rates(cfg):
@@ -118,7 +113,7 @@ def rates(cfg):
 def test_fine_tuning_rates_of_the_table_in_the_readme():
     option = re.search(r'--cfg-options (optim_wrapper\S+=True)`', README)[1]
     ours = rates(load(FINE_TUNING))
-    official = rates(with_options(FINE_TUNING, [option]))
+    official = rates(with_options(CONFIGS / FINE_TUNING, [option]))
     for found, top in ((ours, 1.0), (official, 0.7)):
         assert found['head.weight'] == (pytest.approx(2e-3 * top), 0.05)
         assert found['backbone.norm.weight'] == (pytest.approx(2e-3 * top), 0.0)
@@ -130,14 +125,12 @@ def test_fine_tuning_rates_of_the_table_in_the_readme():
     assert {name.rsplit('.', 1)[0] for name in top} == {'backbone.norm', 'head'}
 
 
-@pytest.mark.parametrize(('arch', 'millions'), [('base', 89.6), ('large', 199.2)])
-def test_384_px(arch, millions):
+@pytest.mark.parametrize('arch', ['base', 'large'])
+def test_384_px(arch):
     name = f'imagenet/mixmim-{arch}-w16_8xb128-amp-coslr-100e_in1k-384px.py'
     cfg, usual = load(name), load(FINE_TUNING.replace('base', arch))
     backbone = cfg.model.backbone
     assert backbone.pop('windows') == (16, 16, 24, 12)
-    total = sum(p.numel() for p in build(load(name)).parameters())
-    assert round(total / 1e6, 1) == millions  # official repository: 89.6, 199
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         sizes = [t.size for t in loader.dataset.pipeline if 'size' in t]
         assert set(sizes) == {384}

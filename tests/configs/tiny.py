@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from PIL import Image
 
+from mim_zoo.cli import load_config, make_parser
 from mim_zoo.registry import MODELS
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -44,6 +45,12 @@ class OneEpoch(Hook):
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(CONFIGS).with_suffix(''))
+
+
+def with_options(config: Path, words: list[str]) -> Config:
+    """The config after ``--cfg-options``, as the tools read and check them."""
+    options = ['--cfg-options', *words] if words else []
+    return load_config(make_parser('').parse_args([str(config), *options]))
 
 
 def dicts(node: Any) -> Iterator[dict]:
