@@ -32,8 +32,9 @@ class LayerDecayConstructor:
 
     Frozen parameters are left out. ``CosineAnnealingLR(eta_min_ratio=...)`` then gives
     each layer its own floor, as officially; ``eta_min`` one floor for all. Raises
-    ValueError for an unknown key, a rate outside (0, 1], a name that matches nothing,
-    and a model without layers to decay.
+    ValueError for an unknown key, a rate outside (0, 1], ``head_with_last_block``
+    without layers that learn more slowly, a name that matches nothing, and a model
+    without layers to decay.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class LayerDecayConstructor:
     ) -> None:
         rules = dict(paramwise_cfg or {})
         self.rate = float(rules.pop('layer_decay_rate', 1.0))
-        self.top_distance = int(rules.pop('head_with_last_block', False))
+        with_last_block = rules.pop('head_with_last_block', False)
         self.no_decay_names = tuple(rules.pop('no_decay_names', ()))
         if rules:
             raise ValueError(
@@ -54,6 +55,7 @@ class LayerDecayConstructor:
             raise ValueError(
                 f'layer_decay_rate must be above 0 and at most 1, got {self.rate}.'
             )
+        self.top_distance = _top_distance(with_last_block, self.rate)
         if 'optimizer' not in optim_wrapper_cfg:
             raise ValueError('LayerDecayConstructor: optim_wrapper has no "optimizer".')
         self.wrapper_cfg = dict(optim_wrapper_cfg)
@@ -125,6 +127,20 @@ class LayerDecayConstructor:
             if distance := num_layers - 1 - layer:
                 return layer, self.rate**distance
         return TOP, self.rate**self.top_distance
+
+
+def _top_distance(with_last_block: Any, rate: float) -> int:
+    """By how many layers the top learns more slowly than at the full rate."""
+    if not isinstance(with_last_block, bool):
+        raise ValueError(
+            f'head_with_last_block: got {with_last_block!r}, expected True or False.'
+        )
+    if with_last_block and rate == 1:
+        raise ValueError(
+            'head_with_last_block=True needs a layer_decay_rate below 1, got 1.0: all '
+            'layers learn at the same rate. Set layer_decay_rate, or leave it False.'
+        )
+    return int(with_last_block)
 
 
 def _ends_with(name: str, rule: str) -> bool:

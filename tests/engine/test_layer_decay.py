@@ -98,6 +98,14 @@ def test_the_table_says_how_fast_the_top_learns(model: nn.Module, caplog) -> Non
     assert [row[1:3] for row in tops] == [['7.00e-01', 'no'], ['7.00e-01', 'yes']]
 
 
-def test_without_decay_there_is_no_last_block(model: nn.Module) -> None:
-    found = build(model, layer_decay_rate=1.0, head_with_last_block=True)
-    assert {scale for scale, _ in found.values()} == {1.0}
+def test_the_last_block_needs_layer_decay(model: nn.Module) -> None:
+    assert {s for s, _ in build(model, head_with_last_block=False).values()} == {1.0}
+    for rules in ({}, dict(layer_decay_rate=1.0)):
+        with pytest.raises(ValueError, match=r'needs a layer_decay_rate below 1.*1\.0'):
+            build(model, head_with_last_block=True, **rules)
+
+
+@pytest.mark.parametrize('value', [3, 1, 0, 'True', None])
+def test_the_last_block_is_a_bool(model: nn.Module, value: object) -> None:
+    with pytest.raises(ValueError, match=f'got {value!r}, expected True or False'):
+        build(model, layer_decay_rate=0.7, head_with_last_block=value)
