@@ -7,6 +7,7 @@ python tools/benchmark.py step --config MINE.py --against OTHER.py --json FILE
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,7 +23,7 @@ if (ROOT / 'mim_zoo' / 'version.py').is_file():  # in a checkout, its own code
 
 from mim_zoo import cli  # noqa: E402
 from mim_zoo.benchmark import (  # noqa: E402
-    Plan,
+    Schedule,
     Side,
     Work,
     compare_steps,
@@ -54,7 +55,7 @@ def add_step(parser: argparse.ArgumentParser) -> None:
     model = what.add_mutually_exclusive_group(required=True)
     model.add_argument('--method', help='mae, mff, mixmim, ...: its ImageNet config')
     model.add_argument('--config', help='a path, or a name below configs/')
-    what.add_argument('--size', default='base', help='of --method (base)')
+    what.add_argument('--size', help='of --method (base)')
     what.add_argument(
         '--cfg-options',
         nargs='+',
@@ -76,7 +77,7 @@ def add_step(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         '--device', choices=['cpu', 'cuda'], help='cuda where there is one'
     )
-    how.add_argument('--threads', type=int, help="on the CPU (torch's own choice)")
+    how.add_argument('--threads', type=int, help="of the CPU (torch's own choice)")
     how.add_argument('--pairs', type=int, default=5, help='timings of each side (5)')
     how.add_argument('--steps', type=int, help='in one timing (CPU 1, GPU 20)')
     how.add_argument('--warm-up', type=int, help='steps before (CPU 2, GPU 10)')
@@ -104,10 +105,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def measure_step(args: argparse.Namespace) -> None:
     """Measure a training step, print a table, write JSON if asked."""
     work = read_work(args)
-    plan = read_plan(args, work.device)
+    schedule = read_schedule(args, work.device)
+    check_output(args)
     sides = read_sides(args)
     started = datetime.now(timezone.utc)
-    measured = compare_steps(sides, work, plan, args.peak_tflops, args.profile)
+    measured = compare_steps(sides, work, schedule, args.peak_tflops, args.profile)
     result: dict[str, Any] = dict(
         command=args.command,
         date=started.isoformat(timespec='seconds'),
@@ -115,7 +117,7 @@ def measure_step(args: argparse.Namespace) -> None:
         versions=versions(),
         arguments={
             **asdict(work),
-            **asdict(plan),
+            **asdict(schedule),
             'cfg_options': args.cfg_options,
             'peak_tflops': args.peak_tflops,
         },
@@ -136,21 +138,36 @@ def read_work(args: argparse.Namespace) -> Work:
         cli.fail('--dtype bf16 needs a GPU: on a CPU training stays in fp32.')
     if args.batch < 1:
         cli.fail(f'--batch: got {args.batch}, expected 1 or more.')
+    if args.threads is not None:
+        if args.threads < 1:
+            cli.fail(f'--threads: got {args.threads}, expected 1 or more.')
+        if device == 'cuda':
+            cli.fail('--threads is for the CPU: add --device cpu, or leave it out.')
     return Work(args.batch, args.dtype, args.compile, device, args.threads)
 
 
-def read_plan(args: argparse.Namespace, device: str) -> Plan:
+def read_schedule(args: argparse.Namespace, device: str) -> Schedule:
     """How often; defaults by device."""
     steps = STEPS[device] if args.steps is None else args.steps
     warm_up = WARM_UP[device] if args.warm_up is None else args.warm_up
-    return Plan(args.pairs, steps, warm_up)
+    return Schedule(args.pairs, steps, warm_up)
+
+
+def check_output(args: argparse.Namespace) -> None:
+    """End the command at a number that nothing can be made of."""
+    if args.peak_tflops is not None and not 0 < args.peak_tflops < math.inf:
+        cli.fail(f'--peak-tflops: got {args.peak_tflops}, expected a number above 0.')
+    if args.profile < 0:
+        cli.fail(f'--profile: got {args.profile}, expected 0 rows or more.')
 
 
 def read_sides(args: argparse.Namespace) -> list[Side]:
     """Ours, and the one to compare it with if any."""
     if args.peer_config and not args.peer:
         cli.fail('--peer-config needs --peer.')
-    config = args.config or config_of(args.method, args.size)
+    if args.config and args.size:
+        cli.fail('--size goes with --method: a --config has its own, leave --size out.')
+    config = args.config or config_of(args.method, args.size or 'base')
     ours = our_side(config, args.cfg_options)
     if args.peer:
         return [ours, peer_side(args.peer, args.peer_config, ours)]

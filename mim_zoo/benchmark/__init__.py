@@ -1,11 +1,11 @@
 """Measuring: time and memory, of ours and of others, side by side."""
 
-from .compare import Plan, compare_steps, ratios
+from .compare import Schedule, compare_steps, ratios
 from .sides import Side, our_side, peer_side
 from .step import Stepper, Work
 
 __all__ = [
-    'Plan',
+    'Schedule',
     'Side',
     'Stepper',
     'Work',

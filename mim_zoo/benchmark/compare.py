@@ -12,7 +12,7 @@ from .workers import Worker
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """How often: timings per side, steps in one timing, steps before the first."""
 
     pairs: int = 5
@@ -43,7 +43,7 @@ def ratios(ours: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
 def compare_steps(
     sides: Sequence[Side],
     work: Work,
-    plan: Plan,
+    schedule: Schedule,
     peak_tflops: float | None = None,
     profile_rows: int = 0,
 ) -> dict[str, Any]:
@@ -53,6 +53,29 @@ def compare_steps(
     of two sides also speed_ratio (above 1: the first is faster) and memory_ratio
     (below 1: the first needs less).
     """
+    measured = [
+        {
+            **dict(name=side.name, config=side.config),
+            **found,
+            **rates(found['seconds'], work.batch, flops, peak_tflops),
+            'profile': profile,
+        }
+        for side, (found, flops, profile) in zip(
+            sides, _measure(sides, work, schedule, profile_rows)
+        )
+    ]
+    out: dict[str, Any] = dict(sides=measured)
+    if len(measured) > 1:
+        peaks = [one['memory']['peak_mib'] for one in measured]
+        out['speed_ratio'] = ratios(*(one['seconds'] for one in measured))
+        out['memory_ratio'] = peaks[0] / peaks[1] if all(peaks) else None
+    return out
+
+
+def _measure(
+    sides: Sequence[Side], work: Work, schedule: Schedule, profile_rows: int
+) -> list[tuple[dict[str, Any], float, list[dict[str, Any]] | None]]:
+    """Of each side: facts, results and seconds; operations per image; profile."""
     with ExitStack() as stack:
         workers = [
             stack.enter_context(Worker(side.name, Stepper, side, work))
@@ -61,35 +84,22 @@ def compare_steps(
         facts = [worker.call('facts') for worker in workers]
         shape = facts[0]['image_shape']
         for worker in workers:
-            worker.call('prepare', shape, plan.warm_up)
+            worker.call('prepare', shape, schedule.warm_up)
         seconds: list[list[float]] = [[] for _ in workers]
-        for turn in turns(plan.pairs, len(workers)):
+        for turn in turns(schedule.pairs, len(workers)):
             for i in turn:
-                seconds[i].append(workers[i].call('run', plan.steps))
+                seconds[i].append(workers[i].call('run', schedule.steps))
         results = [worker.call('result') for worker in workers]
         profiles = [
             worker.call('profile', profile_rows) if profile_rows else None
             for worker in workers
         ]
         flops = [worker.call('flops_per_image') for worker in workers]
-    measured = [
-        {
-            **dict(name=side.name, config=side.config),
-            **{**fact, 'image_shape': list(shape)},
-            **result,
-            **rates(times, work.batch, count, peak_tflops),
-            'profile': profile,
-        }
-        for side, fact, result, times, count, profile in zip(
-            sides, facts, results, seconds, flops, profiles
-        )
+    found = [
+        {**fact, 'image_shape': list(shape), **result, 'seconds': times}
+        for fact, result, times in zip(facts, results, seconds)
     ]
-    out: dict[str, Any] = dict(sides=measured)
-    if len(measured) > 1:
-        peaks = [one['memory']['peak_mib'] for one in measured]
-        out['speed_ratio'] = ratios(*seconds)
-        out['memory_ratio'] = peaks[0] / peaks[1] if all(peaks) else None
-    return out
+    return list(zip(found, flops, profiles))
 
 
 def rates(

@@ -5,9 +5,12 @@ import sys
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from mmengine.logging import MMLogger
+
+from mim_zoo.paths import PACKAGE
 
 PATIENCE = 10.0  # seconds that a worker gets to end
 
@@ -97,5 +100,5 @@ def _serve(pipe: Connection, make: Callable, args: tuple) -> None:
 def _told(error: ValueError) -> tuple[str, str]:
     """A mistake of the user if code of ours says so, else an error."""
     file = traceback.extract_tb(error.__traceback__)[-1].filename
-    ours = 'mim_zoo' in file.replace('\\', '/').split('/')
+    ours = Path(file).resolve().is_relative_to(PACKAGE)
     return ('mistake', str(error)) if ours else ('error', traceback.format_exc())

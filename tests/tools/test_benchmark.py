@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_cli import ROOT, error_of, python, tool
+from test_cli import ROOT, python
 
-from mim_zoo.benchmark import Plan, Side, Stepper, Work, our_side, peer_side, ratios
+from mim_zoo.benchmark import Schedule, Side, Stepper, Work, our_side, peer_side, ratios
 from mim_zoo.benchmark import memory as memory_module
 from mim_zoo.benchmark.compare import compare_steps, rates, turns
 from mim_zoo.benchmark.memory import PeakMemory
 from mim_zoo.benchmark.sides import methods
 from mim_zoo.benchmark.step import LEARNING_RATE, synthetic_images
-from mim_zoo.benchmark.workers import Worker
+from mim_zoo.benchmark.workers import Worker, _told
+from mim_zoo.paths import PACKAGE
 
 MAE = 'photos/mae_vit-micro-p4_photos-32px'
 CONFIG = """
@@ -164,37 +165,6 @@ def test_an_older_peak_is_not_reported(monkeypatch, tmp_path) -> None:
     assert peak.read()['peak_mib'] == pytest.approx(highest + 50, abs=20)
 
 
-@pytest.mark.parametrize(
-    ('arguments', 'expected'),
-    [
-        (['--method', 'mea'], '--method mea --size base: expected one of mae base,'),
-        (['--method', 'mae', '--size', 'tiny'], '--size tiny: expected one of'),
-        (['--config', 'mae_vit'], 'no config file "mae_vit"'),
-        (['--config', 'vit-base-p16_knn_in1k'], 'has no optim_wrapper'),
-        (
-            ['--config', 'vit-micro-p4_scratch_digits-32px'],
-            'its model is Classifier, expected masked image modelling',
-        ),
-        (['--config', MAE, '--against', 'gone.py'], 'no config file "gone.py"'),
-        (['--config', MAE, '--peer', 'timm'], "--peer: got 'timm', expected one of"),
-        (['--config', MAE, '--peer-config', 'x.py'], '--peer-config needs --peer'),
-        (['--config', MAE, '--pairs', '0'], '--pairs: got 0, expected 1 or more'),
-        (['--config', MAE, '--warm-up', '0'], '--warm-up: got 0'),
-        (['--config', MAE, '--batch', '0'], '--batch: got 0'),
-        (['--config', MAE, '--device', 'cpu', '--dtype', 'bf16'], 'bf16 needs a GPU'),
-        (['--config', MAE, '--cfg-options', 'model.nek=1'], 'model.neck'),
-    ],
-)
-def test_mistakes(arguments, expected) -> None:
-    assert expected in error_of('benchmark', 'step', *arguments)
-
-
-def test_a_peer_that_is_not_installed(monkeypatch) -> None:
-    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
-    arguments = ['step', '--method', 'mae', '--peer', 'mmpretrain']
-    assert 'pip install onedl-mmpretrain' in error_of('benchmark', *arguments)
-
-
 @pytest.fixture
 def peer(monkeypatch, tmp_path) -> Path:
     """An empty package of the peer's name with configs as it has them."""
@@ -267,7 +237,7 @@ def test_two_configs_side_by_side(tmp_path, monkeypatch) -> None:
 
 @pytest.mark.slow
 def test_one_config_alone_and_a_mistake_in_a_process(side) -> None:
-    result = compare_steps([side], Work(batch=2), Plan(pairs=1))
+    result = compare_steps([side], Work(batch=2), Schedule(pairs=1))
     assert 'speed_ratio' not in result and len(result['sides']) == 1
     wrong = replace(side, model={**side.model, 'corruption': dict(type='MixImages')})
     with pytest.raises(ValueError, match='mim_zoo: MixImages: got an encoder with'):
@@ -284,6 +254,20 @@ def test_the_end_of_a_process_is_told() -> None:
         Worker('ours', len, 3)
 
 
+@pytest.mark.parametrize(
+    ('file', 'kind'),
+    [
+        (PACKAGE / 'models' / 'vit.py', 'mistake'),
+        (PACKAGE.parent / '.venv' / 'torch' / 'x.py', 'error'),
+        ('/home/me/mim_zoo/.venv/torch/x.py', 'error'),
+    ],
+)
+def test_mistakes_are_what_the_package_itself_raises(file, kind) -> None:
+    with pytest.raises(ValueError) as raised:
+        exec(compile("raise ValueError('wrong')", str(file), 'exec'))
+    assert _told(raised.value)[0] == kind
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_on_a_gpu(side) -> None:
     built = stepper(side, Work(batch=2, dtype='bf16', device='cuda'))
@@ -291,9 +275,3 @@ def test_on_a_gpu(side) -> None:
     found = built.result()
     assert found['memory']['peak_mib'] > found['memory']['before_mib'] > 0
     assert built.profile(3) and built.flops_per_image() > 0
-
-
-def test_the_help_names_every_command(capsys) -> None:
-    with pytest.raises(SystemExit):
-        tool('benchmark').parse_args(['--help'])
-    assert 'step' in capsys.readouterr().out
