@@ -1,7 +1,9 @@
 # MixMIM, MixMIM-micro, CIFAR-10, 100,000 images seen
 #   python tools/train.py configs/cifar10/mixmim_mixmim-micro-w8_1xb128-coslr-2e_cifar10.py \
 #       --cfg-options data_root=/path/to/cifar10
-# Hardware: 2 CPU cores; not measured yet. Expected: not measured yet.
+# Hardware: 2 CPU cores, 7 min 29 s beside other work.
+# Expected (measured, seed 0, on a fifth of the images): kNN 0.288 untrained, 0.385
+# trained; linear probe 0.398, 0.497; held-out explained share 0.465.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/cifar10_pretrain.py',

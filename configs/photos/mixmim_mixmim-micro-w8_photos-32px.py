@@ -1,7 +1,9 @@
 # MixMIM (2205.13137), MixMIM-micro, on the photographs that scikit-image and
 # scikit-learn ship
 #   python tools/train.py configs/photos/mixmim_mixmim-micro-w8_photos-32px.py
-# Nothing to download. Hardware: 2 CPU cores; not measured yet. Expected: not measured yet.
+# Nothing to download. Hardware: 2 CPU cores, 4 min 1 s beside other work.
+# Expected (measured, seed 0): held-out explained share 0.484; kNN 0.724, untrained 0.682,
+# of which MAE's config says why it says little.
 # Trained with the same values as MAE.
 _base_ = './mae_vit-micro-p4_photos-32px.py'
 
