@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -70,6 +71,18 @@ DECODER: Rows = (  # MAE's, which MixMIM has, too
     Row(f'{_OURS}.norm', 'decoder_norm', 'neck.ln1'),
     Row(f'{_OURS}.pred', 'decoder_pred', f'{_THEIRS}_pred'),
 )
+
+
+def square_side(length: int, name: str) -> int:
+    """Rows of a square grid of ``length`` positions; ValueError if there is none."""
+    side = math.isqrt(length)
+    if side * side != length:
+        raise ValueError(
+            f'{name}: got {length} positions of patches, expected a square '
+            'number, as square images have. For others, build the encoder with '
+            'img_size=(H, W) and load what mim_zoo.conversion.convert returns'
+        )
+    return side
 
 
 class Family:

@@ -27,6 +27,7 @@ from .family import (
     Rows,
     StateDict,
     in_blocks,
+    square_side,
 )
 
 _BLOCK = 'layers.{}.blocks.{}'
@@ -100,7 +101,7 @@ class MixMIMFamily(Family):
     }
     rows = _ENCODER + DECODER
     heads = ((None, _CLASSIFIER),)
-    # group embeddings are for mixed images alone, and no other format has them
+    # of group embeddings, which no other format has, see _NEEDED_BY in names.py
     essential = (
         r'(backbone\.)?(layers\.\d+\.(?!group_embed)|patch_embed|absolute_pos|cls|pos)'
     )
@@ -120,11 +121,7 @@ class MixMIMFamily(Family):
         kernel = state['backbone.patch_embed.proj.weight']  # (C, C_in, p, p)
         dim, channels, patch = kernel.shape[:3]
         length = state['backbone.absolute_pos_embed'].shape[1]
-        side = math.isqrt(length)
-        if side * side != length:
-            raise ValueError(
-                f'backbone.absolute_pos_embed: {length} positions are no square grid'
-            )
+        side = square_side(length, 'backbone.absolute_pos_embed')
         stages = _stages(state)
         hidden = state['backbone.layers.0.blocks.0.mlp.fc1.weight'].shape[0]
         spec = {

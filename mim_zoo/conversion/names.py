@@ -24,7 +24,12 @@ FAMILIES: tuple[Family, ...] = (MIXMIM, PLAIN)
 
 _FILTER = re.compile(r'target_generator\.low_pass_filter')  # PixMIM's, of its radius
 # What other weights of ours would compute something else without.
-_NEEDED_BY = (('fc_norm.', 'head.weight'), ('neck.fusions.0.', 'head.decoders.0.'))
+_NEEDED_BY = (
+    (r'fc_norm\.', 'head.weight'),
+    (r'neck\.fusions\.0\.', 'head.decoders.0.'),
+    # of mixed images alone: an encoder of whole ones needs none
+    (r'backbone\.layers\.\d+\.group_embed', 'head.decoders.0.'),
+)
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,7 @@ def _check_encoder(family: Family, unknown: list[str], found: set[str]) -> None:
 def _check_whole(dropped: Iterable[str], kept: Mapping[str, str], target: str) -> None:
     """ValueError if weights go without which those that stay compute something else."""
     for part, user in _NEEDED_BY:
-        lost = [name for name in dropped if name.startswith(part)]
+        lost = [name for name in dropped if re.match(part, name)]
         if lost and any(name.startswith(user) for name in kept):
             raise ValueError(
                 f'{target} has no place for {lost[0]} ({len(lost)} such weights), '

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,16 @@ from torch import Tensor
 
 from mim_zoo.models.vit import ARCHS, MIMViT
 
-from .family import DECODER, STATISTICS, TOKEN, Family, Row, Rows, in_blocks
+from .family import (
+    DECODER,
+    STATISTICS,
+    TOKEN,
+    Family,
+    Row,
+    Rows,
+    in_blocks,
+    square_side,
+)
 
 _ENCODER: Rows = (
     Row('backbone.cls_token', 'cls_token', 'backbone.cls_token', 'cls_token', TOKEN),
@@ -85,11 +93,7 @@ class PlainFamily(Family):
         dim, channels, patch = kernel.shape[:3]
         class_token = 'backbone.cls_token' in state
         length = state['backbone.pos_embed'].shape[1] - class_token
-        side = math.isqrt(length)
-        if side * side != length:
-            raise ValueError(
-                f'backbone.pos_embed: {length} positions are no square grid'
-            )
+        side = square_side(length, 'backbone.pos_embed')
         return {
             'arch': _arch(dim, _depth(state), num_heads, state),
             'img_size': side * patch,

@@ -37,9 +37,10 @@ def _model(norm_eps: float, **parts: Any) -> MIM:
     return MODELS.build(dict(head=head, **parts))
 
 
-def mixmim_model() -> MIM:
+def mixmim_model(**backbone: Any) -> MIM:
     corruption = dict(type='MixImages')
-    return _model(1e-5, type='MixMIM', backbone=MIXMIM, corruption=corruption)
+    backbone = {**MIXMIM, **backbone}
+    return _model(1e-5, type='MixMIM', backbone=backbone, corruption=corruption)
 
 
 def mff_model(**neck: Any) -> MIM:

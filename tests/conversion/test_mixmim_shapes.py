@@ -6,6 +6,7 @@ from golden_models import MIXMIM, mixmim_model, same
 from mim_zoo.conversion import convert, to_ours
 from mim_zoo.conversion.shapes import build_encoder, describe, encoder_arguments
 from mim_zoo.models import Classifier, MixMIMViT
+from mim_zoo.registry import MODELS
 
 
 def with_prefix(encoder: MixMIMViT) -> dict[str, torch.Tensor]:
@@ -99,3 +100,27 @@ def test_a_head_without_its_norm_is_refused():
             convert(model.state_dict(), target)
         alone = convert(model.state_dict(), target, backbone_only=True)
         assert {'fc_norm.weight', 'head.weight'} <= set(alone.dropped)
+
+
+@pytest.mark.parametrize('target', ['mixmim', 'mmpretrain'])
+def test_a_decoder_does_not_go_where_its_group_embeddings_cannot(target):
+    state = mixmim_model(group_mode='embedding').state_dict()
+    assert same(convert(state).state, state)
+    with pytest.raises(
+        ValueError,
+        match=rf'{target} has no place for backbone\.layers\.0\.group_embed.*'
+        r'\(--backbone-only\)',
+    ):
+        convert(state, target)
+    alone = convert(state, target, backbone_only=True)
+    assert {f'backbone.layers.{i}.group_embed' for i in range(4)} <= set(alone.dropped)
+    assert not any('decoder' in name for name in alone.state)
+
+
+def test_other_grids_than_squares_are_refused():
+    state = with_prefix(MODELS.build({**MIXMIM, 'img_size': (128, 256)}))
+    with pytest.raises(
+        ValueError,
+        match=r'absolute_pos_embed: got 2048 positions.*expected a square.*img_size=',
+    ):
+        encoder_arguments(state)

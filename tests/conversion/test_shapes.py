@@ -8,7 +8,7 @@ from mim_zoo.conversion.shapes import (
     encoder_arguments,
     timm_call,
 )
-from mim_zoo.engine.loading import save_state_dict
+from mim_zoo.engine.loading import load_weights, save_state_dict
 from mim_zoo.models import MIMViT
 
 
@@ -92,3 +92,15 @@ def test_the_encoder_of_a_file_is_built_whole(mae):
     encoder = build_encoder(convert(mae).state, num_heads=4)
     assert torch.equal(encoder.blocks[3].mlp.fc2.weight, mae['blocks.3.mlp.fc2.weight'])
     assert torch.equal(encoder.pos_embed, mae['pos_embed'])
+
+
+def test_other_grids_than_squares_are_refused():
+    made = dict(arch=dict(embed_dim=12, depth=1, num_heads=2), img_size=(64, 128))
+    state = with_prefix(MIMViT(**made))
+    with pytest.raises(
+        ValueError, match=r'pos_embed: got 32 positions.*expected a square.*img_size='
+    ):
+        encoder_arguments(state, num_heads=2)
+    again = MIMViT(**made)
+    load_weights(again, convert(state).state, prefix='backbone.', min_share=1.0)
+    assert torch.equal(again.pos_embed, state['backbone.pos_embed'])
