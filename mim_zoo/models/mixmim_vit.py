@@ -236,18 +236,13 @@ class MixMIMViT(Encoder):
 
     def _report_windows(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Say in one line that bias tables of other windows are resampled."""
-        for s, stage in enumerate(self.layers):
+        own = [cast(Stage, stage).window for stage in self.layers]
+        found = list(own)
+        for s in range(len(own)):
             name = f'{prefix}layers.{s}.blocks.0.attn.relative_position_bias_table'
-            table = state_dict.get(name)
-            if table is None or len(table) == (2 * cast(Stage, stage).window - 1) ** 2:
-                continue
-            found = [
-                (math.isqrt(len(state_dict[key])) + 1) // 2
-                for i in range(len(self.layers))
-                if (key := name.replace(f'layers.{s}.', f'layers.{i}.')) in state_dict
-            ]
-            own = [cast(Stage, stage).window for stage in self.layers]
+            if name in state_dict:
+                found[s] = (math.isqrt(len(state_dict[name])) + 1) // 2
+        if found != own:
             print_log(
                 f'Bias tables of windows {found} are resampled to {own}.', 'current'
             )
-            return
