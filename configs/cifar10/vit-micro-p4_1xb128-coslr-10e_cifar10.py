@@ -3,7 +3,7 @@
 #       --cfg-options data_root=/path/to/cifar10
 # Starts from the last checkpoint of mae_vit-micro-p4_1xb128-coslr-2e_cifar10;
 # another one: model.backbone.init_cfg.checkpoint=FILE
-# Hardware: 2 CPU cores, some minutes an epoch. Expected: no number yet.
+# Hardware: 2 CPU cores, hours: not measured. Expected: no number yet.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/cifar10_labelled.py',
