@@ -60,7 +60,9 @@ def reconstruction_columns(
         'masked': torch.where(hidden, torch.full_like(original, torch.nan), original),
         'prediction': drawn,
         'pasted': torch.where(hidden, drawn, original),
-    }, target.caption + ('; grey: another image' if len(order) > len(images) else '')
+    }, target.caption + (
+        '; grey: the image mixed in' if len(order) > len(images) else ''
+    )
 
 
 def to_pixels(image: Tensor, low: Tensor, high: Tensor) -> np.ndarray:

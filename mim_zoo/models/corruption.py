@@ -206,7 +206,8 @@ def check_both_kinds(num_hidden: int, num_patches: int) -> None:
     if not 0 < num_hidden < num_patches:
         raise ValueError(
             f'mask: got {num_hidden} of {num_patches} patches hidden, expected at '
-            'least one hidden and one visible; change the ratio'
+            'least one hidden and one visible; change the ratio or, if the patches are '
+            'so few, the patch size (or the cell of the masking)'
         )
 
 
