@@ -39,6 +39,16 @@ def init_gloo(launcher: str, timeout: float | None = None) -> None:
     torch_dist.init_process_group('gloo', timeout=limit)
 
 
+def leave_group() -> None:
+    """Wait for the other processes, then leave the group, if there is one.
+
+    A process that exits while others still write would make torchrun stop them.
+    """
+    if torch_dist.is_available() and torch_dist.is_initialized():
+        torch_dist.barrier()
+        torch_dist.destroy_process_group()
+
+
 def cpu_wrapper_cfg(
     cfg: dict[str, Any] | None, find_unused_parameters: bool = False
 ) -> dict[str, Any]:
