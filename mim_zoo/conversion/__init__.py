@@ -2,6 +2,7 @@
 
 from .names import (
     FORMATS,
+    TITLES,
     Conversion,
     convert,
     from_ours,
@@ -12,6 +13,7 @@ from .names import (
 
 __all__ = [
     'FORMATS',
+    'TITLES',
     'Conversion',
     'convert',
     'from_ours',

@@ -6,7 +6,6 @@ a window, N = w * w.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from mim_zoo.models.mixmim_vit import MixMIMViT
 from mim_zoo.models.stages import DEFAULTS, HIERARCHICAL_ARCHS
-from mim_zoo.models.windows import relative_index
+from mim_zoo.models.windows import relative_index, window_of
 
 from .family import (
     DECODER,
@@ -76,15 +75,15 @@ def from_unfold_order(x: Tensor) -> Tensor:
     return x.unflatten(-1, (-1, 2, 2)).transpose(-3, -1).flatten(-3)
 
 
-def window_of(table: Tensor, name: str) -> int:
+def checked_window(table: Tensor, name: str) -> int:
     """w of a bias table ((2 w - 1)^2, heads); ValueError if it is of no square."""
-    side = math.isqrt(len(table))
-    if side * side != len(table) or side % 2 == 0:
+    window = window_of(table)
+    if (2 * window - 1) ** 2 != len(table):
         raise ValueError(
             f'{name}: got {len(table)} rows, expected (2 w - 1)^2 of a window of '
             'w x w tokens'
         )
-    return (side + 1) // 2
+    return window
 
 
 class MixMIMFamily(Family):
@@ -157,7 +156,7 @@ class MixMIMFamily(Family):
         found = {}
         for name, table in state.items():
             if _TABLE.fullmatch(name):
-                w = window_of(table, name)
+                w = checked_window(table, name)
                 if w not in made:
                     made[w] = relative_index((w, w), w, torch.device('cpu'))
                 # a copy: safetensors takes no shared memory
@@ -183,7 +182,7 @@ def _stages(state: Mapping[str, Tensor]) -> list[tuple[int, int, int]]:
     for match, name in tables:
         stage = int(match[1])
         depths[stage] = max(depths.get(stage, 0), int(match[2]) + 1)
-        shapes[stage] = state[name].shape[1], window_of(state[name], name)
+        shapes[stage] = state[name].shape[1], checked_window(state[name], name)
     return [(depths[stage], *shapes[stage]) for stage in sorted(depths)]
 
 

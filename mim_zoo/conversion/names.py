@@ -18,7 +18,14 @@ from .family import Family, StateDict
 from .mixmim import MIXMIM
 from .plain import PLAIN
 
-FORMATS = ('ours', 'mae', 'timm', 'mmpretrain', 'mixmim')
+TITLES = {
+    'ours': 'mim_zoo',
+    'mae': 'official MAE',
+    'timm': 'timm or official MAE',
+    'mmpretrain': 'mmpretrain',
+    'mixmim': 'official MixMIM',
+}
+FORMATS = tuple(TITLES)
 # Pre-training files of MixMIM have the decoder of MAE: they are looked for first.
 FAMILIES: tuple[Family, ...] = (MIXMIM, PLAIN)
 

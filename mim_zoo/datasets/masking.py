@@ -132,7 +132,7 @@ class RandomMasking(MaskingTransform):
         hidden: int,
         device: torch.device | str,
     ) -> Tensor:
-        """Drawn on the device; the least noise stays visible."""
+        """(B, h * w), drawn on the device; the least noise stays visible."""
         L = grid[0] * grid[1]
         noise = seeded_noise(seeds.to(device, non_blocking=True), L)
         visible = noise.argsort(dim=1)[:, : L - hidden]
@@ -173,8 +173,8 @@ class BlockMasking(MaskingTransform):
         hidden: int,
         device: torch.device | str,
     ) -> Tensor:
-        """Drawn on the CPU image by image: use it in a pipeline if the training step
-        waits for it.
+        """(B, h * w), drawn on the CPU image by image: use it in a pipeline if the
+        training step waits for it.
         """
         generator = torch.Generator()
         masks = [

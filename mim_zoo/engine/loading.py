@@ -193,18 +193,13 @@ def _select(state: StateDict, prefix: str, where: str) -> StateDict:
 
 def _hint(content: Mapping[str, Any]) -> str:
     """What to do when the file is in another library's names."""
-    from mim_zoo.conversion import guess_format
+    from mim_zoo.conversion import TITLES, guess_format
 
     form = guess_format(state_dict_of(content))
     if form in (None, 'ours'):
         return ''
-    labels = {
-        'timm': 'timm or official MAE',
-        'mae': 'official MAE',
-        'mixmim': 'official MixMIM',
-    }
-    label = labels.get(form, form)
-    return f' Its names are those of {label}: run tools/convert_checkpoint.py on it.'
+    title = TITLES[form]
+    return f' Its names are those of {title}: run tools/convert_checkpoint.py on it.'
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@
 Legend: B images, L' tokens at the stem, L_s tokens and C_s channels of stage s.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, cast
@@ -28,7 +27,7 @@ from .layers import (
     sincos_position,
 )
 from .stages import StageSpec, read_stages
-from .windows import WindowAttention, cut
+from .windows import WindowAttention, cut, window_of
 
 EPS = 1e-5  # of every LayerNorm
 
@@ -241,7 +240,7 @@ class MixMIMViT(Encoder):
         for s in range(len(own)):
             name = f'{prefix}layers.{s}.blocks.0.attn.relative_position_bias_table'
             if name in state_dict:
-                found[s] = (math.isqrt(len(state_dict[name])) + 1) // 2
+                found[s] = window_of(state_dict[name])
         if found != own:
             print_log(
                 f'Bias tables of windows {found} are resampled to {own}.', 'current'

@@ -5,6 +5,7 @@ no multiple of the window ends in smaller windows: the same numbers as padding i
 masking what was padded, at no cost.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,6 +93,11 @@ def cut(
             row.append(Region(rows, columns, size, index, penalty))
         regions.append(row)
     return regions
+
+
+def window_of(table: Tensor) -> int:
+    """w of a bias table ((2 w - 1)^2, heads)."""
+    return (math.isqrt(len(table)) + 1) // 2
 
 
 def resample_bias(table: Tensor, side: int) -> Tensor:
