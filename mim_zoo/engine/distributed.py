@@ -42,7 +42,8 @@ def init_gloo(launcher: str, timeout: float | None = None) -> None:
 def leave_group() -> None:
     """Wait for the other processes, then leave the group, if there is one.
 
-    A process that exits while others still write would make torchrun stop them.
+    torchrun stops all processes when one fails, also while it exits: by then the others
+    have written what they had to.
     """
     if torch_dist.is_available() and torch_dist.is_initialized():
         torch_dist.barrier()
