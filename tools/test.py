@@ -11,7 +11,7 @@ if (ROOT / 'mim_zoo' / 'version.py').is_file():  # in a checkout, its own code
     sys.path.insert(0, str(ROOT))
 
 from mim_zoo import cli  # noqa: E402
-from mim_zoo.engine.distributed import leave_group  # noqa: E402
+from mim_zoo.engine.distributed import end_together  # noqa: E402
 from mim_zoo.errors import plain_errors  # noqa: E402
 
 
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with plain_errors(args.debug):
         measure(args)
+    end_together()
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -44,7 +45,6 @@ def measure(args: argparse.Namespace) -> None:
         cli.show_metrics(metrics, title=args.checkpoint)
         if args.out:
             cli.write_metrics(metrics, args.out)
-    leave_group()
 
 
 if __name__ == '__main__':

@@ -11,7 +11,7 @@ if (ROOT / 'mim_zoo' / 'version.py').is_file():  # in a checkout, its own code
     sys.path.insert(0, str(ROOT))
 
 from mim_zoo import cli  # noqa: E402
-from mim_zoo.engine.distributed import leave_group  # noqa: E402
+from mim_zoo.engine.distributed import end_together  # noqa: E402
 from mim_zoo.errors import plain_errors  # noqa: E402
 
 
@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     with plain_errors(args.debug):
         train(args)
+    end_together()
 
 
 def train(args: argparse.Namespace) -> None:
@@ -56,7 +57,6 @@ def train(args: argparse.Namespace) -> None:
         cli.enable_resume(cfg, args.resume)
     cli.check_pretrained(cfg)
     cli.build_runner(cfg).train()
-    leave_group()
 
 
 if __name__ == '__main__':

@@ -6,7 +6,9 @@ skipped if the process group exists, and ``device_ids=None`` is given, beforehan
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -39,15 +41,24 @@ def init_gloo(launcher: str, timeout: float | None = None) -> None:
     torch_dist.init_process_group('gloo', timeout=limit)
 
 
-def leave_group() -> None:
-    """Wait for the other processes, then leave the group, if there is one.
+def end_together() -> None:
+    """Wait for the other processes; on CPUs, end this one as its last statement.
 
-    torchrun stops all processes when one fails, also while it exits: by then the others
-    have written what they had to.
+    A thread of gloo's may still have to let go of a Python object of the last
+    collective, which aborts the process if the interpreter is being finalised
+    meanwhile: exit handlers are run and the finalisation is skipped. Without a process
+    group nothing happens.
     """
-    if torch_dist.is_available() and torch_dist.is_initialized():
-        torch_dist.barrier()
-        torch_dist.destroy_process_group()
+    if not (torch_dist.is_available() and torch_dist.is_initialized()):
+        return
+    by_gloo = torch_dist.get_backend() == 'gloo'
+    torch_dist.barrier()
+    torch_dist.destroy_process_group()
+    if by_gloo:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def cpu_wrapper_cfg(

@@ -1,6 +1,8 @@
 """Two processes on CPUs, started by torchrun, train as one does."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -58,6 +60,32 @@ def test_non_finite_loss_of_one_stops_both(tmp_path):
     losses = [rank['loss'] for rank in report['ranks']]
     assert sorted(loss == 'nan' for loss in losses) == [False, True]
     assert 'images/5.png' in report['ranks'][losses.index('nan')]['files']
+
+
+ENDING = """
+import atexit, os, torch.distributed as dist
+from mim_zoo.engine.distributed import end_together, init_gloo
+
+class Late:
+    def __del__(self):
+        os._exit(3)  # as if the interpreter's end had gone wrong
+
+late = Late()
+late.itself = late
+atexit.register(print, 'exit handler')
+init_gloo('pytorch')
+print('written')
+end_together()
+"""
+
+
+def test_a_process_of_gloo_ends_without_finalisation(tmp_path):
+    (tmp_path / 'ending.py').write_text(ENDING)
+    command = [sys.executable, *PAIR, str(tmp_path / 'ending.py')]
+    pair = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert pair.returncode == 0, pair.stderr[-3000:]
+    assert pair.stdout.count('written') == 2
+    assert pair.stdout.count('exit handler') == 2
 
 
 def test_wrapper_names_no_device():

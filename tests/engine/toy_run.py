@@ -25,6 +25,7 @@ from torch import nn
 import mim_zoo.datasets
 import mim_zoo.engine  # noqa: F401
 from mim_zoo.datasets.sampler import seeded
+from mim_zoo.engine.distributed import end_together
 from mim_zoo.models.base import unwrap
 from mim_zoo.registry import DATASETS, HOOKS, MODELS, RUNNERS
 
@@ -204,3 +205,4 @@ if __name__ == '__main__':
     done = train(folder, **options)
     if done.rank == 0:
         torch.save(unwrap(done.model).state_dict(), folder / 'final.bin')
+    end_together()
