@@ -136,6 +136,11 @@ class DropPath(nn.Module):
         return f'rate={self.rate:.3f}'
 
 
+def growing_rates(rate: float, depth: int) -> list[float]:
+    """Drop path rates of so many blocks, from 0 in the first to ``rate``."""
+    return [rate * i / max(depth - 1, 1) for i in range(depth)]
+
+
 class Attention(nn.Module):
     """Multi-head self-attention, (B, N, C) -> (B, N, C).
 

@@ -15,6 +15,7 @@ from .encoder import Encoder
 from .layers import (
     Block,
     PatchEmbed,
+    growing_rates,
     init_transformer,
     position_from_file,
     resample_position,
@@ -102,9 +103,9 @@ class MIMViT(Encoder):
                 dim,
                 spec['num_heads'],
                 spec.get('mlp_ratio', 4.0),
-                drop_path=drop_path_rate * i / max(depth - 1, 1),
+                drop_path=rate,
             )
-            for i in range(depth)
+            for rate in growing_rates(drop_path_rate, depth)
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6) if final_norm else nn.Identity()
         self.reset_parameters()
@@ -129,6 +130,13 @@ class MIMViT(Encoder):
         )
         return self.patch_embed(images), pos
 
+    def with_prefix(self, tokens: Tensor) -> Tensor:
+        """The class token and its position in front: (B, P + K, C)."""
+        if not self.num_prefix_tokens:
+            return tokens
+        prefix = self.cls_token + self.pos_embed[:, : self.num_prefix_tokens]
+        return torch.cat([prefix.expand(tokens.shape[0], -1, -1), tokens], dim=1)
+
     def encode(
         self,
         tokens: Tensor,
@@ -138,9 +146,7 @@ class MIMViT(Encoder):
     ) -> dict[int, Tensor]:
         """Prefix tokens in front, then the blocks: {block: (B, P + K, C)}."""
         allowed = same_group(groups, self.num_prefix_tokens)
-        if self.num_prefix_tokens:
-            prefix = self.cls_token + self.pos_embed[:, : self.num_prefix_tokens]
-            tokens = torch.cat([prefix.expand(tokens.shape[0], -1, -1), tokens], dim=1)
+        tokens = self.with_prefix(tokens)
         wanted = {resolve_index(i, len(self.blocks), 'taps') for i in taps}
         outputs = {}
         for i, block in enumerate(self.blocks[: max(wanted) + 1]):
