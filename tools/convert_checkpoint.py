@@ -4,11 +4,14 @@
     python tools/convert_checkpoint.py mae_pretrain_vit_base.pth vit_base.safetensors
     python tools/convert_checkpoint.py work_dirs/mae/epoch_800.pth timm.pth --to timm
     python tools/convert_checkpoint.py mixmim_base.pth ours.safetensors
+    python tools/convert_checkpoint.py work_dirs/dbot/epoch_1600.pth dbot.pth --to dbot
 
 Plain ViTs (MAE, PixMIM, MFF, their fine-tuned models): ours, mae, timm, mmpretrain.
-MixMIM, pre-trained or fine-tuned: ours, mixmim, mmpretrain. The format of the source is
-recognised by its names. What was written is read back and compared, and must fill an
-encoder of ours; a timm file must build a timm model that computes the same.
+DeepMIM and dBOT: these, and deepmim or dbot with the decoders; what they fine-tuned,
+and dBOT's teachers, have the names of timm. MixMIM, pre-trained or fine-tuned: ours,
+mixmim, mmpretrain. The format of the source is recognised by its names. What was
+written is read back and compared, and must fill an encoder of ours; a timm file must
+build a timm model that computes the same.
 """
 
 from __future__ import annotations
@@ -91,7 +94,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     unchecked = args.dst.with_name(f'unchecked_{args.dst.name}')
     try:
-        key = 'model' if args.to in ('mae', 'mixmim') else 'state_dict'
+        official = args.to in ('mae', 'mixmim', 'deepmim', 'dbot')
+        key = 'model' if official else 'state_dict'
         save_state_dict(done.state, unchecked, {'names': args.to}, key)
         check(unchecked, done, ours, args)
         unchecked.replace(args.dst)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -23,7 +23,8 @@ STATISTICS = ('.running_mean', '.running_var', '.num_batches_tracked')
 class Row:
     """Names of a weight; ``{}`` is an index, None a format that has no such weight.
 
-    ``mmpretrain`` is mmselfsup's and mmcls', too; ``leaves`` hang below the name.
+    ``mmpretrain`` is mmselfsup's and mmcls', too; ``leaves`` hang below the name;
+    ``others`` are formats that call it otherwise than their column does.
     """
 
     ours: str
@@ -31,6 +32,11 @@ class Row:
     mmpretrain: str | None
     timm: str | None = None
     leaves: tuple[str, ...] = LAYER
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    def name_in(self, form: str, column: str) -> str | None:
+        """What a format calls it whose names are those of a column."""
+        return self.others.get(form, getattr(self, column))
 
 
 Rows = tuple[Row, ...]
@@ -69,7 +75,12 @@ DECODER: Rows = (  # MAE's, which MixMIM has, too
     ),
     *in_blocks(f'{_OURS}.blocks.{{}}', 'decoder_blocks.{}', f'{_THEIRS}_blocks.{{}}'),
     Row(f'{_OURS}.norm', 'decoder_norm', 'neck.ln1'),
-    Row(f'{_OURS}.pred', 'decoder_pred', f'{_THEIRS}_pred'),
+    Row(
+        f'{_OURS}.pred',
+        'decoder_pred',
+        f'{_THEIRS}_pred',
+        others={'dbot': 'decoder_predp'},
+    ),
 )
 
 
@@ -119,9 +130,13 @@ class Family:
         """Buffers that other formats store and that follow from ``state``."""
         return {}
 
-    def reorder(self, form: str, name: str, value: Tensor, inward: bool) -> Tensor:
-        """A value as ours (``inward``) or as ``form`` has it; ``name`` is ours."""
-        return value
+    def unpack(self, form: str, state: Mapping[str, Tensor]) -> StateDict:
+        """What ``form`` stores as one value for each of ours (its names)."""
+        return dict(state)
+
+    def pack(self, form: str, state: Mapping[str, Tensor]) -> StateDict:
+        """The inverse, from values as ours to what ``form`` stores (its names)."""
+        return dict(state)
 
     def guess(self, names: Iterable[str]) -> str | None:
         """The format of a model of this family, None if it is none of them."""
@@ -159,8 +174,8 @@ class Family:
     ) -> dict[str, str]:
         rules = []
         for row in rows:
-            old = getattr(row, self.columns[source])
-            new = getattr(row, self.columns[target])
+            old = row.name_in(source, self.columns[source])
+            new = row.name_in(target, self.columns[target])
             if old is None or new is None:
                 continue
             for leaf in row.leaves:
@@ -168,8 +183,8 @@ class Family:
                 rules.append((re.compile(pattern), new + leaf))
         found = {}
         for name in names:
-            for pattern, new in rules:
-                if match := pattern.fullmatch(name):
+            for rule, new in rules:
+                if match := rule.fullmatch(name):
                     found[name] = new.format(*match.groups())
                     break
         return found

@@ -7,7 +7,7 @@ a window, N = w * w.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -164,14 +164,22 @@ class MixMIMFamily(Family):
                 found[name.replace('bias_table', 'index')] = index
         return found
 
-    def reorder(self, form: str, name: str, value: Tensor, inward: bool) -> Tensor:
+    def unpack(self, form: str, state: Mapping[str, Tensor]) -> StateDict:
         """mmpretrain merges patches by ``F.unfold``."""
-        if form != 'mmpretrain' or '.downsample.' not in name:
-            return value
-        return from_unfold_order(value) if inward else to_unfold_order(value)
+        return _merging(state, from_unfold_order) if form == 'mmpretrain' else {**state}
+
+    def pack(self, form: str, state: Mapping[str, Tensor]) -> StateDict:
+        """The inverse."""
+        return _merging(state, to_unfold_order) if form == 'mmpretrain' else {**state}
 
 
 MIXMIM = MixMIMFamily()
+
+
+def _merging(
+    state: Mapping[str, Tensor], reorder: Callable[[Tensor], Tensor]
+) -> StateDict:
+    return {k: reorder(v) if '.downsample.' in k else v for k, v in state.items()}
 
 
 def _stages(state: Mapping[str, Tensor]) -> list[tuple[int, int, int]]:

@@ -1,8 +1,9 @@
 """Weights of one format in the names, and in the order, of another.
 
 Formats: ``ours``; ``mae``, the official code (2111.06377); ``timm``; ``mmpretrain``,
-which mmselfsup and mmcls share; ``mixmim``, the official code (2205.13137). What each
-calls a weight stands in the tables of the two families of encoders.
+which mmselfsup and mmcls share; ``mixmim``, ``deepmim``, ``dbot``, the official codes
+(2205.13137, 2303.08817, 2209.03917). What each calls a weight stands in the tables of
+the families of encoders.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from .plain import PLAIN
 TITLES = {
     'ours': 'mim_zoo',
     'mae': 'official MAE',
-    'timm': 'timm or official MAE',
+    'timm': 'timm, or official MAE, DeepMIM or dBOT',
     'mmpretrain': 'mmpretrain',
     'mixmim': 'official MixMIM',
+    'deepmim': 'official DeepMIM',
+    'dbot': 'official dBOT',
 }
 FORMATS = tuple(TITLES)
 # Pre-training files of MixMIM have the decoder of MAE: they are looked for first.
@@ -33,7 +36,10 @@ _FILTER = re.compile(r'target_generator\.low_pass_filter')  # PixMIM's, of its r
 # What other weights of ours would compute something else without.
 _NEEDED_BY = (
     (r'fc_norm\.', 'head.weight'),
-    (r'neck\.fusions\.0\.', 'head.decoders.0.'),
+    (r'neck\.fusions\.', 'head.decoders.'),
+    # the first of several decoders is that of the shallowest blocks
+    (r'head\.decoders\.', 'head.decoders.'),
+    (r'corruption\.token', 'head.decoders.'),
     # of mixed images alone: an encoder of whole ones needs none
     (r'backbone\.layers\.\d+\.group_embed', 'head.decoders.0.'),
 )
@@ -77,14 +83,11 @@ def to_ours(state: Mapping[str, Tensor]) -> Conversion:
         return Conversion(dict(state), source)
     if source == 'mmpretrain' and not any(k.startswith('backbone.') for k in state):
         state = {f'backbone.{k}': v for k, v in state.items()}  # an extracted backbone
+    state = family.unpack(source, state)
     known = family.theirs_to_ours(state, source)
     rest = [name for name in state if name not in known]
     _check_encoder(family, rest, set(known.values()))
-    ours = {
-        known[name]: family.reorder(source, known[name], value, inward=True)
-        for name, value in state.items()
-        if name in known
-    }
+    ours = {known[name]: value for name, value in state.items() if name in known}
     derived = [name for name in rest if _FILTER.fullmatch(name)]
     for name, value in family.derive(ours).items():
         if name in ours:
@@ -119,12 +122,8 @@ def from_ours(state: Mapping[str, Tensor], target: str) -> Conversion:
         state = _fold_batch_norm(state)
     dropped = [name for name in state if name not in known]
     _check_whole(dropped, known, target)
-    theirs = {
-        known[name]: family.reorder(target, name, value, inward=False)
-        for name, value in state.items()
-        if name in known
-    }
-    return Conversion(theirs, 'ours', dropped, folded)
+    theirs = {known[name]: value for name, value in state.items() if name in known}
+    return Conversion(family.pack(target, theirs), 'ours', dropped, folded)
 
 
 def convert(
@@ -158,9 +157,9 @@ def _recognise(names: Iterable[str]) -> tuple[Family, str]:
     if found is None:
         raise ValueError(
             f'Unknown weights: the first names are {", ".join(names[:6])}. Known are '
-            'plain ViTs of mim_zoo, of the official MAE code, of timm, and of '
-            'mmpretrain or mmselfsup; MixMIM of mim_zoo, of the official code and of '
-            'mmpretrain.'
+            'plain ViTs of mim_zoo, of the official MAE, DeepMIM and dBOT codes, of '
+            'timm, and of mmpretrain or mmselfsup; MixMIM of mim_zoo, of the official '
+            'code and of mmpretrain.'
         )
     return found
 

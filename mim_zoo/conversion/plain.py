@@ -1,11 +1,15 @@
-"""Plain ViTs: MAE (2111.06377), PixMIM (2303.02416), MFF (2308.00261), and timm's."""
+"""Plain ViTs: those of timm, MAE (2111.06377), PixMIM (2303.02416), MFF (2308.00261),
+DeepMIM (2303.08817), and the main branch of dBOT (2209.03917).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mim_zoo.models.vit import ARCHS, MIMViT
@@ -17,6 +21,7 @@ from .family import (
     Family,
     Row,
     Rows,
+    StateDict,
     in_blocks,
     square_side,
 )
@@ -37,6 +42,27 @@ _FUSION: Rows = (  # MFF, whose official code is OpenMMLab's
     Row('neck.fusions.0.proj_layers.{}', None, 'backbone.proj_layers.{}'),
     Row('neck.fusions.0.proj_weights', None, 'backbone.proj_weights', leaves=TOKEN),
 )
+MAX_DECODERS = 9  # of DeepMIM, in the tables
+
+
+def _numbered(row: Row, index: int) -> Row:
+    """A weight of DeepMIM's decoder ``index``, whose official code counts from 1.
+
+    The first one is what other formats call the decoder, they have no others.
+    """
+    name = re.sub(r'\w+', rf'\g<0>{index + 1}', row.official or '', count=1)
+    others = {'deepmim': name}
+    if index == 0:
+        return replace(row, others={**row.others, **others})
+    ours = row.ours.replace('decoders.0', f'decoders.{index}')
+    return Row(ours, None, None, leaves=row.leaves, others=others)
+
+
+_DECODERS = tuple(_numbered(row, i) for i in range(MAX_DECODERS) for row in DECODER)
+# DeepMIM: the positions that its decoders share, and one for each as in the table
+_SHARED_POS = 'decoder_pos_embed'
+_POS = re.compile(rf'{_SHARED_POS}\d+')
+_NUMBER = re.compile(r'(?:mask_token|decoder_(?:embed|blocks|norm|pred))(\d+)(?:\.|$)')
 # Three kinds of classifier: fine-tuned on the mean of the patches (with fc_norm),
 # linear probe (with bn), class token.
 _FINE_TUNED: Rows = (
@@ -53,7 +79,7 @@ _CLASS_TOKEN: Rows = (Row('head', 'head', 'head.layers.head', 'head'),)
 class PlainFamily(Family):
     """Encoders and fine-tuned models of ``mae`` and ``timm`` have the same names.
 
-    They are called ``timm`` here.
+    Those of DeepMIM and dBOT, too. They are called ``timm`` here.
     """
 
     title = 'a plain ViT as MAE trains it'
@@ -61,16 +87,20 @@ class PlainFamily(Family):
     columns = {
         'ours': 'ours',
         'mae': 'official',
+        'deepmim': 'official',
+        'dbot': 'official',
         'timm': 'timm',
         'mmpretrain': 'mmpretrain',
     }
     signs = {
         'ours': (r'backbone\.blocks\.\d+\.norm1\.',),
         'mmpretrain': (r'(backbone\.)?layers\.\d+\.(ln1|attn\.qkv)\.',),
+        'deepmim': (r'decoder_blocks\d+\.\d+\.norm1\.',),
+        'dbot': (r'decoder_predp\.',),
         'mae': (r'decoder_blocks\.\d+\.norm1\.|head\.1\.',),
         'timm': (r'blocks\.\d+\.norm1\.',),
     }
-    rows = _ENCODER + _FUSION + DECODER
+    rows = _ENCODER + _FUSION + _DECODERS
     heads = (
         ('fc_norm.weight', _FINE_TUNED),
         ('bn.running_mean', _PROBE),
@@ -108,6 +138,36 @@ class PlainFamily(Family):
         kernel = state['backbone.patch_embed.proj.weight']
         dim, channels, patch = kernel.shape[:3]
         return f'ViT {dim} x {_depth(state)}, patch {patch}, {channels} channels'
+
+    def unpack(self, form: str, state: Mapping[str, Tensor]) -> StateDict:
+        """The decoders of DeepMIM share their positions."""
+        if form != 'deepmim':
+            return {**state}
+        numbers = {int(match[1]) for name in state if (match := _NUMBER.match(name))}
+        if sorted(numbers) != list(range(1, min(len(numbers), MAX_DECODERS) + 1)):
+            raise ValueError(
+                f'Not DeepMIM: got decoders with the numbers {sorted(numbers)}, '
+                f'expected 1, 2, ... without a gap, at most {MAX_DECODERS}'
+            )
+        state = {**state}
+        if (table := state.pop(_SHARED_POS, None)) is not None:
+            # copies: safetensors takes no shared memory
+            state.update({f'{_SHARED_POS}{k}': table.clone() for k in numbers})
+        return state
+
+    def pack(self, form: str, state: Mapping[str, Tensor]) -> StateDict:
+        """The inverse; ValueError if the positions differ."""
+        tables = [table for name, table in state.items() if _POS.fullmatch(name)]
+        if form != 'deepmim' or not tables:
+            return {**state}
+        if not all(torch.equal(table, tables[0]) for table in tables):
+            raise ValueError(
+                'head.decoders.*.pos_embed: got decoders with different positions, '
+                'expected equal ones, as deepmim has one table for all; convert the '
+                'encoder alone (--backbone-only)'
+            )
+        rest = {name: x for name, x in state.items() if not _POS.fullmatch(name)}
+        return {**rest, _SHARED_POS: tables[0]}
 
 
 PLAIN = PlainFamily()

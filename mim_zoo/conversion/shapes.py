@@ -127,9 +127,19 @@ def describe(state: Mapping[str, Tensor]) -> str:
     shares = state.get('neck.fusions.0.proj_weights')
     if shares is not None:
         parts.append(f'{len(shares)} levels fused')
-    embed = state.get('head.decoders.0.embed.weight')
-    if embed is not None:
-        parts.append(f'decoder of width {len(embed)}')
+    if decoders := _decoders(state):
+        parts.append(decoders)
     if 'head.weight' in state:
         parts.append(f'{len(state["head.weight"])} classes')
     return ', '.join(parts)
+
+
+def _decoders(state: Mapping[str, Tensor]) -> str:
+    """How many and how wide; nothing if there is none."""
+    count = len({k.split('.')[2] for k in state if k.startswith('head.decoders.')})
+    if not count:
+        return ''
+    embed = state.get('head.decoders.0.embed.weight')
+    text = 'linear decoder' if embed is None else 'decoder'
+    text = text if count == 1 else f'{count} {text}s'
+    return text if embed is None else f'{text} of width {len(embed)}'

@@ -1,4 +1,4 @@
-"""Tiny MAE, MFF and MixMIM as their official codes name them, with random weights."""
+"""Tiny models as their official codes name them, with random weights."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 DATA = Path(__file__).parents[1] / 'data'
 
 
-def golden(name: str) -> dict[str, torch.Tensor]:
+def golden(name: str, prefix: str = 'state.') -> dict[str, torch.Tensor]:
     """The state dict of a model of the official code."""
     state = load_file(DATA / f'{name}.safetensors')
-    return {k[6:]: v for k, v in state.items() if k.startswith('state.')}
+    return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
 
 
 @pytest.fixture(scope='session')
@@ -31,6 +31,24 @@ def mff() -> dict[str, torch.Tensor]:
 def mixmim() -> dict[str, torch.Tensor]:
     """Encoder and decoder."""
     return golden('mixmim_tiny')
+
+
+@pytest.fixture(scope='session')
+def deepmim() -> dict[str, torch.Tensor]:
+    """Encoder and four decoders, for features of 512 channels; width 48, 12 blocks."""
+    return golden('deepmim_clip_tiny')
+
+
+@pytest.fixture(scope='session')
+def dbot() -> dict[str, torch.Tensor]:
+    """Student: encoder and decoder; width 48, 4 heads."""
+    return golden('dbot_tiny', 'student.')
+
+
+@pytest.fixture(scope='session')
+def dbot_teacher() -> dict[str, torch.Tensor]:
+    """Encoder alone."""
+    return golden('dbot_tiny', 'teacher.')
 
 
 @pytest.fixture(scope='session')

@@ -113,6 +113,20 @@ def test_mixmim_to_ours_to_mmpretrain_and_back(tool, tmp_path, request, capsys, 
     assert same(torch.load(back, weights_only=True)['model'], source)
 
 
+@pytest.mark.parametrize('kind', ['deepmim', 'dbot'])
+def test_feature_methods_to_ours_and_back(tool, tmp_path, request, capsys, kind):
+    source = request.getfixturevalue(kind)
+    src, ours, back = (tmp_path / name for name in ('a.pth', 'b.safetensors', 'c.pth'))
+    torch.save({'model': source, 'epoch': 1599}, src)
+    tool.main([str(src), str(ours)])
+    said = capsys.readouterr().out
+    assert f'names of {kind}\n' in said
+    assert 'dropped: nothing' in said
+    assert ('4 decoders of width 32\n' in said) == (kind == 'deepmim')
+    tool.main([str(ours), str(back), '--to', kind])
+    assert same(torch.load(back, weights_only=True)['model'], source)
+
+
 def test_mff_to_ours_and_back(tool, tmp_path, mff, capsys):
     src, ours, back = (tmp_path / f'{name}.safetensors' for name in 'abc')
     save_state_dict(mff, src)

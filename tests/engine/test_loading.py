@@ -188,8 +188,10 @@ def test_the_given_state_dict_is_left_alone():
 @pytest.mark.parametrize(
     ('name', 'label'),
     [
-        ('blocks.0.norm1.weight', 'timm or official MAE'),
+        ('blocks.0.norm1.weight', 'timm, or official MAE, DeepMIM or dBOT'),
         ('decoder_blocks.0.norm1.weight', 'official MAE'),
+        ('decoder_blocks1.0.norm1.weight', 'official DeepMIM'),
+        ('decoder_predp.weight', 'official dBOT'),
         ('backbone.layers.0.ln1.weight', 'mmpretrain'),
     ],
 )
