@@ -233,8 +233,9 @@ class DropPatches(Corruption):
         super().__init__(channels, **facts)
         if self.whole_grid:
             raise ValueError(
-                'DropPatches: got an encoder with windows or merged patches, which '
-                'needs a token at every place; use MixImages or MaskPatches'
+                'DropPatches: got an encoder with windows, merged patches or relative '
+                'positions, which needs a token at every place; use MixImages or '
+                'MaskPatches'
             )
 
     def plan(

@@ -90,6 +90,13 @@ METHODS: dict[str, dict] = {
         loss=HUBER,
         decoder=LINEAR,
     ),
+    'dBOT, symmetric': method(
+        dict(PLAIN, rel_pos='shared', absolute_pos=False, layer_scale=0.1),
+        MASK,
+        OF_TIMM,
+        loss='MaskedCosine',
+        decoder=LINEAR,
+    ),
     'MAE-CLIP': method(PLAIN, DROP, OF_TIMM, loss='MaskedCosine'),
     'MFF-PixMIM': method(PLAIN, DROP, LOW, FUSED),
     'DeepMIM-PixMIM': method(PLAIN, DROP, LOW, DEEP),
@@ -98,6 +105,9 @@ METHODS: dict[str, dict] = {
     'dBOT on MixMIM': method(PYRAMID, MIX, OF_ITSELF, loss=HUBER),
     'MFF + DeepMIM + CLIP on MixMIM': method(
         PYRAMID, MIX, OF_TIMM, [[0], [2], [0, 1, 3]], 'MaskedCosine'
+    ),
+    'mixing with relative positions': method(
+        dict(UNPREFIXED, rel_pos='block'), MIX, PIXELS
     ),
     'mixing on a plain ViT': method(UNPREFIXED, MIX, HOG, FUSED),
     'mask tokens on MixMIMViT': method(PYRAMID, MASK, OF_ITSELF, decoder=LINEAR),
