@@ -3,6 +3,7 @@
 from .base import ImageDataset, TooManyUnreadableError
 from .bundled import Digits, SamplePhotos
 from .collate import collate_readable
+from .colour import ColorJitter
 from .held_out import HeldOutSplit
 from .image_folder import ImageFolder
 from .image_io import UnreadableImageError, read_image
@@ -22,6 +23,7 @@ from .transforms import (
 __all__ = [
     'BlockMasking',
     'CenterCrop',
+    'ColorJitter',
     'Digits',
     'Draw',
     'EpochSampler',
