@@ -30,8 +30,9 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
 )
 METRICS = _child('metric', root.METRICS, 'evaluation')
 
-# Nothing is registered here yet; without children, MMEngine warns at every look-up.
 PARAM_SCHEDULERS = _child('parameter scheduler', root.PARAM_SCHEDULERS, 'engine')
+
+# Nothing is registered here yet; without children, MMEngine warns at every look-up.
 MODEL_WRAPPERS = _child('model_wrapper', root.MODEL_WRAPPERS, 'engine')
 STRATEGIES = _child('strategy', root.STRATEGIES, 'engine')
 EVALUATOR = _child('evaluator', root.EVALUATOR, 'evaluation')

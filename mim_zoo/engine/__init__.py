@@ -8,6 +8,7 @@ from .layer_decay import LayerDecayConstructor
 from .loops import EpochTrainLoop, TestLoop, ValLoop
 from .resuming import ResumeStateHook
 from .runner import ZooRunner
+from .schedulers import StagedCosineLR
 
 __all__ = [
     'LARS',
@@ -17,6 +18,7 @@ __all__ = [
     'ProgressHook',
     'ResumeStateHook',
     'SafeCheckpointHook',
+    'StagedCosineLR',
     'TestLoop',
     'ValLoop',
     'ZooRunner',

@@ -8,22 +8,35 @@ from .decoders import LinearDecoder, TransformerDecoder
 from .encoder import Encoder
 from .head import MIMHead
 from .losses import MaskedCosine, MaskedL1, MaskedMSE, MaskedSmoothL1
-from .mim import MAE, MFF, MIM, MixMIM, PixMIM
+from .mim import DBOT, MAE, MFF, MIM, DeepMIM, MixMIM, PixMIM
 from .mixmim_vit import MixMIMViT
 from .necks import LevelFusion
-from .targets import LowPassTarget, PixelTarget
+from .targets import (
+    EncoderTeacher,
+    HOGTarget,
+    HybridTarget,
+    LowPassTarget,
+    PixelTarget,
+    TeacherTarget,
+    TimmTeacher,
+)
 from .vit import MIMViT
 
 __all__ = [
+    'DBOT',
     'MAE',
     'MFF',
     'MIM',
     'BatchAugment',
     'Classifier',
+    'DeepMIM',
     'DropPatches',
     'Encoder',
     'EncoderModel',
+    'EncoderTeacher',
     'FeatureExtractor',
+    'HOGTarget',
+    'HybridTarget',
     'LevelFusion',
     'LinearDecoder',
     'LowPassTarget',
@@ -40,5 +53,7 @@ __all__ = [
     'MixMIMViT',
     'PixMIM',
     'PixelTarget',
+    'TeacherTarget',
+    'TimmTeacher',
     'TransformerDecoder',
 ]

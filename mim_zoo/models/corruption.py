@@ -51,11 +51,18 @@ def hidden_count(mask: Tensor) -> int:
 class Plan:
     """Who is hidden from whom in one batch; identity but for what a subclass says.
 
-    mask (V, L) bool, True = hidden in that view = scored; grid (h, w), h * w = L.
+    mask (V, L) bool, True = hidden in that view = scored; grid (h, w), h * w = L;
+    num_hidden: hidden patches per image where that is known.
     """
 
     mask: Tensor
     grid: Size
+    num_hidden: int | None
+
+    @property
+    def given(self) -> Tensor:
+        """The mask of the images (B | 1, L) that this was made from."""
+        return self.mask
 
     def hide(self, tokens: Tensor, pos: Tensor) -> tuple[Tensor, Tensor | None]:
         """Tokens (B, L', C) and positions (1, L', C) to what the encoder gets.
@@ -130,6 +137,11 @@ class Mix(Plan):
     """
 
     second: Tensor
+
+    @property
+    def given(self) -> Tensor:
+        """Hidden in an image is what shows its partner."""
+        return self.second
 
     def hide(self, tokens: Tensor, pos: Tensor) -> tuple[Tensor, Tensor]:
         """Blend, then add positions; the two images are two groups."""
@@ -221,8 +233,9 @@ class DropPatches(Corruption):
         super().__init__(channels, **facts)
         if self.whole_grid:
             raise ValueError(
-                'DropPatches: got an encoder with windows or merged patches, which '
-                'needs a token at every place; use MixImages or MaskPatches'
+                'DropPatches: got an encoder with windows, merged patches or relative '
+                'positions, which needs a token at every place; use MixImages or '
+                'MaskPatches'
             )
 
     def plan(
@@ -234,9 +247,8 @@ class DropPatches(Corruption):
             num_hidden = hidden_count(mask)
         check_both_kinds(num_hidden, mask.shape[1])
         order = mask.to(torch.uint8).argsort(dim=1, stable=True)  # visible first
-        return Drop(
-            mask, grid, order[:, : mask.shape[1] - num_hidden], order.argsort(1)
-        )
+        keep = order[:, : mask.shape[1] - num_hidden]
+        return Drop(mask, grid, num_hidden, keep, order.argsort(1))
 
 
 @MODELS.register_module()
@@ -258,7 +270,8 @@ class MaskPatches(Corruption):
         self, mask: Tensor, batch_size: int, grid: Size, num_hidden: int | None = None
     ) -> Replace:
         """Masks may hide any number of patches, image by image."""
-        return Replace(check_mask(mask, batch_size, grid), grid, self.token)
+        mask = check_mask(mask, batch_size, grid)
+        return Replace(mask, grid, num_hidden, self.token)
 
 
 @MODELS.register_module()
@@ -290,4 +303,4 @@ class MixImages(Corruption):
         own = check_mask(mask, batch_size, grid)
         if num_hidden is not None:
             check_both_kinds(num_hidden, mask.shape[1])
-        return Mix(torch.cat([own, ~own]), grid, mask)
+        return Mix(torch.cat([own, ~own]), grid, num_hidden, mask)

@@ -2,7 +2,8 @@
 
 Every decoder is told the same facts by ``MIMHead``: in_channels, out_channels (D),
 grid (h, w) it is built for, prefix_tokens (P), mask_token (whether the plan needs
-one). Legend: V views, P prefix tokens, K encoded patches, L patches, C channels.
+one), score_prefix (whether the prefix tokens are predicted, too). Legend: V views, P
+prefix tokens, K encoded patches, L patches, C channels.
 """
 
 import torch
@@ -14,6 +15,7 @@ from .corruption import Plan
 from .layers import (
     Block,
     Size,
+    growing_rates,
     init_transformer,
     position_from_file,
     resample_position,
@@ -25,8 +27,9 @@ from .layers import (
 class TransformerDecoder(nn.Module):
     """MAE's decoder (2111.06377): complete the sequence, some blocks, a projection.
 
-    The prefix tokens take part and are dropped before the prediction. ``norm_eps`` is
-    1e-6 as in MAE; MixMIM has 1e-5 (2205.13137).
+    The prefix tokens take part and, unless they are scored, are dropped before the
+    prediction. ``norm_eps`` is 1e-6 as in MAE; MixMIM has 1e-5 (2205.13137).
+    ``drop_path_rate`` grows from 0 in the first block (dBOT, 2209.03917).
     """
 
     def __init__(
@@ -36,14 +39,17 @@ class TransformerDecoder(nn.Module):
         grid: Size,
         prefix_tokens: int = 0,
         mask_token: bool = True,
+        score_prefix: bool = False,
         embed_dim: int = 512,
         depth: int = 8,
         num_heads: int = 16,
         norm_eps: float = 1e-6,
+        drop_path_rate: float = 0.0,
     ):
         super().__init__()
         self.grid = grid
         self.prefix_tokens = prefix_tokens
+        self.unscored = 0 if score_prefix else prefix_tokens
         self.embed = nn.Linear(in_channels, embed_dim)
         self.mask_token = (
             nn.Parameter(torch.empty(1, 1, embed_dim)) if mask_token else None
@@ -53,7 +59,8 @@ class TransformerDecoder(nn.Module):
             requires_grad=False,
         )
         self.blocks = nn.ModuleList(
-            Block(embed_dim, num_heads, norm_eps=norm_eps) for _ in range(depth)
+            Block(embed_dim, num_heads, drop_path=rate, norm_eps=norm_eps)
+            for rate in growing_rates(drop_path_rate, depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.pred = nn.Linear(embed_dim, out_channels)
@@ -70,7 +77,7 @@ class TransformerDecoder(nn.Module):
             self.pos_embed[:, self.prefix_tokens :] = table.to(self.pos_embed)
 
     def forward(self, features: Tensor, plan: Plan) -> Tensor:
-        """Encoded (B, P + K, C_in) to predictions (V, L, D)."""
+        """Encoded (B, P + K, C_in) to predictions (V, L, D), or (V, P + L, D)."""
         P = self.prefix_tokens
         x = self.embed(features)
         patches = plan.reveal(x[:, P:], self.mask_token)  # (V, L, C)
@@ -79,7 +86,7 @@ class TransformerDecoder(nn.Module):
         x = x + torch.cat([self.pos_embed[:, :P], pos], dim=1)
         for block in self.blocks:
             x = block(x)
-        return self.pred(self.norm(x[:, P:]))
+        return self.pred(self.norm(x[:, self.unscored :]))
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
         key = prefix + 'pos_embed'
@@ -101,6 +108,7 @@ class LinearDecoder(nn.Module):
         grid: Size,
         prefix_tokens: int = 0,
         mask_token: bool = False,
+        score_prefix: bool = False,
     ):
         super().__init__()
         if mask_token:
@@ -110,6 +118,7 @@ class LinearDecoder(nn.Module):
                 'same values at every dropped patch; use TransformerDecoder'
             )
         self.prefix_tokens = prefix_tokens
+        self.unscored = 0 if score_prefix else prefix_tokens
         self.pred = nn.Linear(in_channels, out_channels)
         self.reset_parameters()
 
@@ -118,5 +127,7 @@ class LinearDecoder(nn.Module):
         init_transformer(self)
 
     def forward(self, features: Tensor, plan: Plan) -> Tensor:
-        """Encoded (B, P + L, C_in) to predictions (V, L, D)."""
-        return self.pred(plan.reveal(features[:, self.prefix_tokens :], None))
+        """Encoded (B, P + L, C_in) to predictions (V, L, D), or (V, P + L, D)."""
+        patches = plan.reveal(features[:, self.prefix_tokens :], None)
+        prefix = features[:, self.unscored : self.prefix_tokens]
+        return self.pred(torch.cat([prefix, patches], dim=1))

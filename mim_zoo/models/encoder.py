@@ -57,6 +57,10 @@ class Encoder(BaseModule):
         """
         raise NotImplementedError
 
+    def with_prefix(self, tokens: Tensor) -> Tensor:
+        """What enters the first block: prefix tokens in front of (B, K, C), if any."""
+        return tokens
+
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """(layer id, number of layers) of a parameter, for layer-wise lr decay."""
         raise NotImplementedError

@@ -1,10 +1,13 @@
 """One target, one loss, one decoder per neck output.
 
-Legend: B images, V views, P prefix tokens, K encoded patches, L patches, D target size.
+Legend: B images, V views, P prefix tokens (scored or not), K encoded patches, L
+patches, D target size.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mim_zoo.registry import MODELS
@@ -13,6 +16,14 @@ from .corruption import Plan
 from .layers import Size
 from .losses import MaskedLoss
 from .targets import Target
+
+
+class Prediction(NamedTuple):
+    """A prediction and its target (V, P + L, D), and where they count (V, P + L)."""
+
+    pred: Tensor
+    target: Tensor
+    scored: Tensor
 
 
 @MODELS.register_module()
@@ -25,6 +36,8 @@ class MIMHead(nn.Module):
             mask_token (whether decoders need one), facts (what targets are told).
         shared: one decoder for all outputs instead of one each.
         weight: factor of this head's losses.
+        score_prefix: the class token is predicted, too, in every image (dBOT,
+            2209.03917).
     """
 
     target: Target
@@ -42,13 +55,25 @@ class MIMHead(nn.Module):
         facts: dict,
         shared: bool = False,
         weight: float = 1.0,
+        score_prefix: bool = False,
     ):
         super().__init__()
         if shared and len(set(in_channels)) > 1:
             raise ValueError(
                 f'a shared decoder needs outputs of one width, got {list(in_channels)}'
             )
-        self.target = MODELS.build(target, default_args=facts)
+        if score_prefix and not prefix_tokens:
+            raise ValueError(
+                'score_prefix: got an encoder without prefix tokens, expected one with '
+                'a class token; leave out score_prefix'
+            )
+        self.scored_prefix = prefix_tokens if score_prefix else 0
+        self.target = MODELS.build(
+            target,
+            default_args=dict(
+                facts, outputs=len(in_channels), prefix_tokens=self.scored_prefix
+            ),
+        )
         self.criterion = MODELS.build(loss)
         self.weight = weight
         self.num_outputs = len(in_channels)
@@ -61,28 +86,35 @@ class MIMHead(nn.Module):
                     grid=grid,
                     prefix_tokens=prefix_tokens,
                     mask_token=mask_token,
+                    score_prefix=score_prefix,
                 ),
             )
             for channels in (in_channels[:1] if shared else in_channels)
         )
 
+    def decode(self, features: Sequence[Tensor], plan: Plan) -> list[Tensor]:
+        """Predictions (V, P + L, D), one per neck output (B, P + K, C_i)."""
+        decoders = list(self.decoders) * (self.num_outputs // len(self.decoders))
+        return [decoder(x, plan) for decoder, x in zip(decoders, features)]
+
     def predict(
         self, features: Sequence[Tensor], images: Tensor, plan: Plan
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Predictions by the name of their loss, and the target; each (V, L, D)."""
-        decoders = list(self.decoders) * (self.num_outputs // len(self.decoders))
-        predictions = {
-            f'loss_{i}': decoder(feature, plan)
-            for i, (decoder, feature) in enumerate(zip(decoders, features))
+    ) -> dict[str, Prediction]:
+        """Every output's prediction and target, by the name of its loss."""
+        predictions = self.decode(features, plan)
+        targets = self.target.for_outputs(images, plan)
+        scored = F.pad(plan.mask, (self.scored_prefix, 0), value=True)
+        return {
+            f'loss_{i}': Prediction(pred, target, scored)
+            for i, (pred, target) in enumerate(zip(predictions, targets))
         }
-        return predictions, plan.align(self.target(images))
 
     def loss(
         self, features: Sequence[Tensor], images: Tensor, plan: Plan
     ) -> dict[str, Tensor]:
         """Scalar losses, one per output, from features (B, P + K, C_i)."""
-        predictions, target = self.predict(features, images, plan)
+        predictions = self.predict(features, images, plan)
         return {
-            name: self.weight * self.criterion(pred, target, plan.mask)
-            for name, pred in predictions.items()
+            name: self.weight * self.criterion(*prediction)
+            for name, prediction in predictions.items()
         }

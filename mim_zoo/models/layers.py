@@ -136,10 +136,16 @@ class DropPath(nn.Module):
         return f'rate={self.rate:.3f}'
 
 
+def growing_rates(rate: float, depth: int) -> list[float]:
+    """Drop path rates of so many blocks, from 0 in the first to ``rate``."""
+    return [rate * i / max(depth - 1, 1) for i in range(depth)]
+
+
 class Attention(nn.Module):
     """Multi-head self-attention, (B, N, C) -> (B, N, C).
 
-    ``mask``, broadcast to (B, heads, N, N), is True where a token may look.
+    ``mask``, broadcast to (B, heads, N, N), is True where a token may look, or is added
+    to the logits.
     """
 
     def __init__(self, dim: int, num_heads: int):
@@ -156,6 +162,8 @@ class Attention(nn.Module):
         B, N, C = x.shape
         qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, C // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, N, C / heads)
+        if mask is not None and mask.dtype != torch.bool:
+            mask = mask.to(q.dtype)
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.proj(x.transpose(1, 2).reshape(B, N, C))
 
@@ -177,8 +185,12 @@ class Block(nn.Module):
     """Pre-norm transformer block, the unit of compile, FSDP and checkpointing.
 
     ``attn`` takes the place of plain attention; what ``forward`` gets after the tokens
-    goes to it.
+    goes to it. ``layer_scale``: a factor per channel of each branch, of that value at
+    first (LayerScale, 2103.17239), called as in BEiT (2106.08254).
     """
+
+    gamma_1: nn.Parameter | None
+    gamma_2: nn.Parameter | None
 
     def __init__(
         self,
@@ -188,17 +200,34 @@ class Block(nn.Module):
         drop_path: float = 0.0,
         norm_eps: float = 1e-6,
         attn: nn.Module | None = None,
+        layer_scale: float | None = None,
     ):
         super().__init__()
+        self.layer_scale = layer_scale
         self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
         self.attn = Attention(dim, num_heads) if attn is None else attn
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path)
+        for name in ('gamma_1', 'gamma_2'):
+            scaled = layer_scale is not None
+            setattr(self, name, nn.Parameter(torch.empty(dim)) if scaled else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Those of its own; layers below are the model's affair."""
+        for gamma in (self.gamma_1, self.gamma_2):
+            if gamma is not None and self.layer_scale is not None:
+                nn.init.constant_(gamma, self.layer_scale)
 
     def forward(self, x: Tensor, *context: Any) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x), *context))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = x + self.drop_path(times(self.attn(self.norm1(x), *context), self.gamma_1))
+        return x + self.drop_path(times(self.mlp(self.norm2(x)), self.gamma_2))
+
+
+def times(x: Tensor, factor: Tensor | None) -> Tensor:
+    """The product, if there is a factor."""
+    return x if factor is None else x * factor
 
 
 class PatchMerging(nn.Module):
@@ -250,7 +279,7 @@ def init_transformer(module: nn.Module) -> None:
             nn.init.xavier_uniform_(part.weight)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.LayerNorm):
+        elif isinstance(part, nn.LayerNorm | Block):
             part.reset_parameters()
         elif isinstance(part, PatchEmbed):
             part.proj.reset_parameters()

@@ -68,12 +68,26 @@ class MIM(EncoderModel):
                 in_channels=encoder.in_channels,
                 mean=self.data_preprocessor.mean.flatten(),
                 std=self.data_preprocessor.std.flatten(),
+                encoder=backbone,
             ),
         )
         if isinstance(head, dict):
             self.head: MIMHead | nn.ModuleList = MODELS.build(head, default_args=facts)
         else:
             self.head = nn.ModuleList(MODELS.build(h, default_args=facts) for h in head)
+
+    def init_weights(self) -> None:
+        """Load what ``init_cfg`` names, and the weights that targets are made with."""
+        super().init_weights()
+        for head in self.heads:
+            head.target.load()
+
+    def reset_parameters(self) -> None:
+        """New random weights for all that is trained, in place; not for teachers."""
+        decoders = [decoder for head in self.heads for decoder in head.decoders]
+        for part in (self.backbone, self.corruption, *self.neck.fusions, *decoders):
+            if hasattr(part, 'reset_parameters'):  # else it has no parameters
+                part.reset_parameters()
 
     @property
     def heads(self) -> list[MIMHead]:
@@ -125,6 +139,13 @@ class MIM(EncoderModel):
         levels = self.backbone.encode(seen, self.neck.taps, inputs.shape[-2:], groups)
         return self.neck(levels, self.backbone.norm, grid, groups), plan
 
+    def decode(
+        self, inputs: Tensor, mask: Tensor, num_hidden: int | None = None
+    ) -> tuple[list[Tensor], Plan]:
+        """Predictions (V, P + L, D) of the first head's decoders, and the plan."""
+        features, plan = self.complete(inputs, mask, num_hidden)
+        return self.heads[0].decode(features, plan), plan
+
     def loss(
         self, inputs: Tensor, mask: Tensor, num_hidden: int | None = None
     ) -> dict[str, Tensor]:
@@ -148,20 +169,19 @@ class MIM(EncoderModel):
         """One dict per image: losses {name: ()}, targets {name: (n, D)}, sample_idx.
 
         Losses are not multiplied by their head's ``weight``.
-        ``targets`` are those of the image's n hidden patches.
+        ``targets`` are those of the image's n hidden patches, and of its class token if
+        that is scored.
         """
         features, plan = self.complete(inputs, mask, num_hidden)
         records: list[dict] = [dict(losses={}, targets={}) for _ in inputs]
         per_head = [h.predict(features, inputs, plan) for h in self.heads]
         views_of = plan.views_of(len(records))
-        predictions = self._by_head([p for p, _ in per_head])
-        targets = self._by_head([dict.fromkeys(p, t) for p, t in per_head])
-        for name, pred in predictions.items():
+        for name, (pred, target, scored) in self._by_head(per_head).items():
             criterion = self.criteria[name]
             for record, views in zip(records, views_of):
-                hidden = plan.mask[views]
-                truth = targets[name][views][hidden].float()
-                error = criterion.error(pred[views][hidden].float(), truth)
+                here = scored[views]
+                truth = target[views][here].float()
+                error = criterion.error(pred[views][here].float(), truth)
                 record['losses'][name] = error.mean()
                 record['targets'][name] = truth
         return add_samples(records, data_samples)
@@ -171,9 +191,8 @@ class MIM(EncoderModel):
         self, inputs: Tensor, mask: Tensor
     ) -> tuple[list[Tensor], Plan, Target]:
         """Predictions (V, L, D) of the first head's decoders, the plan, the target."""
-        features, plan = self.complete(inputs, mask)
-        predictions, _ = self.heads[0].predict(features, inputs, plan)
-        return list(predictions.values()), plan, self.heads[0].target
+        predictions, plan = self.decode(inputs, mask)
+        return predictions, plan, self.heads[0].target
 
     @property
     def criteria(self) -> dict[str, MaskedLoss]:
@@ -221,3 +240,13 @@ class MFF(MIM):
 @MODELS.register_module()
 class MixMIM(MIM):
     """Mixed and masked image modelling, MixMAE (2205.13137): two images in one."""
+
+
+@MODELS.register_module()
+class DeepMIM(MIM):
+    """Deep supervision for MIM (2303.08817): shallow blocks predict the target, too."""
+
+
+@MODELS.register_module()
+class DBOT(MIM):
+    """Bootstrapped masked distillation, dBOT (2209.03917): by a teacher in stages."""

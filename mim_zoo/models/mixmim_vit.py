@@ -20,6 +20,7 @@ from .layers import (
     Block,
     PatchEmbed,
     PatchMerging,
+    growing_rates,
     init_transformer,
     position_from_file,
     resample_position,
@@ -126,13 +127,13 @@ class MixMIMViT(Encoder):
         stages = [resolve_index(i, len(specs), 'out_indices') for i in out_indices]
         self.out_indices = [self.ends[s] - 1 for s in stages]
 
-        width, depth = specs[0].dim, len(self.levels)
+        width = specs[0].dim
         self.patch_embed = NormedPatchEmbed(self.patch_size, in_channels, width)
         h, w = self.grid(self.img_size, self.patch_size)
         self.absolute_pos_embed = nn.Parameter(
             torch.empty(1, h * w, width), requires_grad=False
         )
-        rates = [drop_path_rate * i / max(depth - 1, 1) for i in range(depth)]
+        rates = growing_rates(drop_path_rate, len(self.levels))
         self.layers = nn.ModuleList(
             Stage(s, rates[end - s.depth : end], self.needs_groups, s is specs[-1])
             for s, end in zip(specs, self.ends)

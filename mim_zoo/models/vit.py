@@ -15,12 +15,20 @@ from .encoder import Encoder
 from .layers import (
     Block,
     PatchEmbed,
+    growing_rates,
     init_transformer,
     position_from_file,
     resample_position,
     resolve_index,
     same_group,
     sincos_position,
+)
+from .relative import (
+    RelativeAttention,
+    RelativePosition,
+    Tabled,
+    join,
+    share_with_blocks,
 )
 
 ARCHS: dict[str, dict[str, int]] = {
@@ -53,9 +61,23 @@ def read_arch(arch: str | dict, known: dict[str, dict]) -> dict[str, Any]:
     return dict(known[arch])
 
 
+def check_positions(rel_pos: str | None, absolute: bool, learned: bool) -> None:
+    """ValueError unless something tells the places of an image apart."""
+    if rel_pos not in (None, 'shared', 'block'):
+        raise ValueError(
+            f"rel_pos: got {rel_pos!r}, expected 'shared', 'block' or None"
+        )
+    if not absolute and (learned or rel_pos is None):
+        raise ValueError(
+            f'absolute_pos=False: got rel_pos={rel_pos!r} and learned_pos={learned}, '
+            "expected rel_pos='shared' or 'block', and no positions to learn: nothing "
+            'else would tell the places apart'
+        )
+
+
 @MODELS.register_module()
 class MIMViT(Encoder):
-    """Plain ViT whose parameter names are timm's and the official MAE's.
+    """Plain ViT whose parameter names are timm's, the official MAE's and BEiT's.
 
     Args:
         arch: micro, tiny, small, base, large, huge, or
@@ -65,6 +87,11 @@ class MIMViT(Encoder):
         out_indices: blocks whose maps ``forward`` returns; the last one is normed.
         learned_pos: train the positions (fine-tuning); they stay fixed otherwise.
         final_norm: False when whoever uses the encoder brings a norm of its own.
+        rel_pos: a relative position bias over the whole image (BEiT, 2106.08254):
+            'shared' by all blocks, or one per 'block', into which a shared one of a
+            file is copied.
+        absolute_pos: False for relative positions alone.
+        layer_scale: first value of LayerScale (2103.17239); None for none.
     """
 
     def __init__(
@@ -78,9 +105,14 @@ class MIMViT(Encoder):
         class_token: bool = True,
         learned_pos: bool = False,
         final_norm: bool = True,
+        rel_pos: str | None = None,
+        absolute_pos: bool = True,
+        layer_scale: float | None = None,
         init_cfg: dict | None = None,
     ):
         super().__init__(img_size, init_cfg)
+        check_positions(rel_pos, absolute_pos, learned_pos)
+        self.whole_grid = rel_pos is not None
         spec = read_arch(arch, ARCHS)
         dim, depth = spec['embed_dim'], spec['depth']
         self.stride = patch_size or spec.get('patch_size', 16)
@@ -92,19 +124,27 @@ class MIMViT(Encoder):
         self.patch_embed = PatchEmbed(self.stride, in_channels, dim)
         if class_token:
             self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
-        h, w = self.grid(self.img_size)
-        self.pos_embed = nn.Parameter(
-            torch.empty(1, self.num_prefix_tokens + h * w, dim),
-            requires_grad=learned_pos,
-        )
+        grid, heads = self.grid(self.img_size), spec['num_heads']
+        if absolute_pos:
+            places = self.num_prefix_tokens + grid[0] * grid[1]
+            self.pos_embed = nn.Parameter(
+                torch.empty(1, places, dim), requires_grad=learned_pos
+            )
+        self.absolute_pos, self.rel_pos = absolute_pos, rel_pos
+        if rel_pos == 'shared':
+            self.rel_pos_bias = RelativePosition(grid, heads, self.num_prefix_tokens)
         self.blocks = nn.ModuleList(
             Block(
                 dim,
-                spec['num_heads'],
+                heads,
                 spec.get('mlp_ratio', 4.0),
-                drop_path=drop_path_rate * i / max(depth - 1, 1),
+                drop_path=rate,
+                attn=RelativeAttention(dim, heads, grid, self.num_prefix_tokens)
+                if rel_pos == 'block'
+                else None,
+                layer_scale=layer_scale,
             )
-            for i in range(depth)
+            for rate in growing_rates(drop_path_rate, depth)
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6) if final_norm else nn.Identity()
         self.reset_parameters()
@@ -112,8 +152,13 @@ class MIMViT(Encoder):
     def reset_parameters(self) -> None:
         """Random init as in MAE (2111.06377); positions become sine-cosine."""
         init_transformer(self)
+        for part in self.modules():
+            if isinstance(part, Tabled):
+                part.reset_parameters()
         if self.num_prefix_tokens:
             nn.init.normal_(self.cls_token, std=0.02)
+        if not self.absolute_pos:
+            return
         table = sincos_position(self.embed_dim, self.grid(self.img_size))
         with torch.no_grad():
             self.pos_embed.zero_()
@@ -122,12 +167,24 @@ class MIMViT(Encoder):
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, C_in, H, W) to tokens (B, L, C) and positions (1, L, C)."""
         self.check_images(images)
+        if not self.absolute_pos:
+            tokens = self.patch_embed(images)
+            return tokens, tokens.new_zeros(1, 1, tokens.shape[2])
         pos = resample_position(
             self.pos_embed[:, self.num_prefix_tokens :],
             self.grid(self.img_size),
             self.grid(images.shape[-2:]),
         )
         return self.patch_embed(images), pos
+
+    def with_prefix(self, tokens: Tensor) -> Tensor:
+        """The class token and its position in front: (B, P + K, C)."""
+        if not self.num_prefix_tokens:
+            return tokens
+        prefix: Tensor = self.cls_token
+        if self.absolute_pos:
+            prefix = prefix + self.pos_embed[:, : self.num_prefix_tokens]
+        return torch.cat([prefix.expand(tokens.shape[0], -1, -1), tokens], dim=1)
 
     def encode(
         self,
@@ -137,17 +194,21 @@ class MIMViT(Encoder):
         groups: Tensor | None = None,
     ) -> dict[int, Tensor]:
         """Prefix tokens in front, then the blocks: {block: (B, P + K, C)}."""
-        allowed = same_group(groups, self.num_prefix_tokens)
-        if self.num_prefix_tokens:
-            prefix = self.cls_token + self.pos_embed[:, : self.num_prefix_tokens]
-            tokens = torch.cat([prefix.expand(tokens.shape[0], -1, -1), tokens], dim=1)
+        context = self.looks(size, same_group(groups, self.num_prefix_tokens))
+        tokens = self.with_prefix(tokens)
         wanted = {resolve_index(i, len(self.blocks), 'taps') for i in taps}
         outputs = {}
         for i, block in enumerate(self.blocks[: max(wanted) + 1]):
-            tokens = block(tokens, allowed)
+            tokens = block(tokens, *context)
             if i in wanted:
                 outputs[i] = tokens
         return outputs
+
+    def looks(self, size: Sequence[int], allowed: Tensor | None) -> tuple[Any, ...]:
+        """What blocks are told of who may look at whom, and how much."""
+        if self.rel_pos == 'shared':
+            return (join(self.rel_pos_bias.bias(self.grid(size)), allowed),)
+        return (allowed, self.grid(size)) if self.rel_pos else (allowed,)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Embeddings are layer 0, block i is i + 1, all the rest the last one."""
@@ -161,8 +222,10 @@ class MIMViT(Encoder):
         return num_layers - 1, num_layers
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+        if self.rel_pos == 'block':
+            share_with_blocks(state_dict, prefix, len(self.blocks))
         key = prefix + 'pos_embed'
-        if key in state_dict:
+        if key in state_dict and self.absolute_pos:
             state_dict[key] = position_from_file(
                 state_dict[key],
                 self.grid(self.img_size),

@@ -39,10 +39,11 @@ mmengine.runner.runner.collect_env = dict
 
 @DATASETS.register_module(force=True)
 class ToyData(BaseDataset):
-    """Vectors with random noise and flips as augmentation."""
+    """Vectors, or arrays, with random noise and flips as augmentation."""
 
-    def __init__(self, samples=SAMPLES, poison=None):
+    def __init__(self, samples=SAMPLES, poison=None, shape=(6,)):
         self.poison = poison
+        self.shape = shape
         self.samples = samples
         super().__init__(serialize_data=False)
 
@@ -52,7 +53,8 @@ class ToyData(BaseDataset):
     def __getitem__(self, idx):
         with seeded(getattr(idx, 'seed', None)):
             i = int(idx)
-            x = torch.sin(torch.arange(6.0) * (i + 1)) + 0.1 * torch.randn(6)
+            places = torch.arange(float(np.prod(self.shape))).reshape(*self.shape)
+            x = torch.sin(places * (i + 1)) + 0.1 * torch.randn(*self.shape)
             x = x.flip(0) if np.random.rand() < 0.5 else x
             if i == self.poison:
                 x = x * float('nan')
@@ -202,7 +204,10 @@ def checkpoints(folder):
 if __name__ == '__main__':
     torch.set_num_threads(1)
     folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
+    replicas = options.pop('replicas', False)
     done = train(folder, **options)
-    if done.rank == 0:
+    if replicas:
+        torch.save(unwrap(done.model).state_dict(), folder / f'rank{done.rank}.bin')
+    elif done.rank == 0:
         torch.save(unwrap(done.model).state_dict(), folder / 'final.bin')
     end_together()

@@ -24,6 +24,9 @@ TARGETS = [
     dict(type='PixelTarget'),
     dict(type='PixelTarget', normalize=False),
     dict(type='LowPassTarget'),
+    dict(type='HOGTarget'),
+    dict(type='TeacherTarget', norm=False, normalize=True),
+    dict(type='TeacherTarget', layers=[0, -1]),
 ]
 LOSSES = ['MaskedMSE', 'MaskedL1', 'MaskedSmoothL1', 'MaskedCosine']
 NECKS: list[dict[str, Any]] = [
@@ -79,7 +82,7 @@ def test_every_composition_trains(
             assert parameter.grad is not None, f'{name} is not used'
             assert parameter.grad.isfinite().all(), name
         else:
-            assert name.endswith('pos_embed')
+            assert name.endswith('pos_embed') or '.target.teacher.' in name
     # linear layers of a block really get something
     assert model.backbone.blocks[0].attn.qkv.weight.grad.abs().max() > 0
     assert model.backbone.patch_embed.proj.weight.grad.abs().max() > 0

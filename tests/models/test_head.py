@@ -43,7 +43,7 @@ def test_prefix_tokens_are_not_predicted(kind: str, grid: tuple[int, int]) -> No
         )
     )
     patches = grid[0] * grid[1]
-    plan = Plan(torch.ones(2, patches, dtype=torch.bool), grid)
+    plan = Plan(torch.ones(2, patches, dtype=torch.bool), grid, None)
     x = torch.randn(2, 1 + patches, 8)
     pred = decoder(x, plan)
     assert pred.shape == (2, patches, 5)
@@ -58,7 +58,7 @@ def test_decoder_positions_are_resampled_on_load() -> None:
     old = TransformerDecoder(**facts, **small, grid=(4, 4))
     new = TransformerDecoder(**facts, **small, grid=(6, 2))
     new.load_state_dict(old.state_dict())
-    plan = Plan(torch.ones(2, 12, dtype=torch.bool), (6, 2))
+    plan = Plan(torch.ones(2, 12, dtype=torch.bool), (6, 2), None)
     x = torch.randn(2, 13, 8)
     torch.testing.assert_close(new(x, plan), old(x, plan))
 
@@ -78,10 +78,8 @@ def test_one_decoder_per_output_or_one_for_all(
         assert list(model.loss(images, mask)) == ['loss_0', 'loss_1', 'loss_2']
     # the shared one is really used for all
     features, plan = shared.complete(images, mask)
-    predictions, _ = shared.head.predict(features, images, plan)
-    for i, feature in enumerate(features):
-        decoder = shared.head.decoders[0]
-        assert torch.equal(predictions[f'loss_{i}'], decoder(feature, plan))
+    for feature, pred in zip(features, shared.head.decode(features, plan)):
+        assert torch.equal(pred, shared.head.decoders[0](feature, plan))
 
 
 def test_a_shared_decoder_needs_one_width(head_cfg: dict) -> None:
@@ -113,8 +111,9 @@ def test_several_heads_share_the_features(
     losses = model.loss(images, mask)
     assert list(losses) == ['head0.loss_0', 'head1.loss_0']
     features, plan = model.complete(images, mask)
-    predictions, target = model.heads[1].predict(features, images, plan)
+    pred, target, scored = model.heads[1].predict(features, images, plan)['loss_0']
+    assert torch.equal(scored, mask)
     assert torch.equal(target, PixelTarget(False, stride=8, in_channels=3)(images))
-    full = MaskedL1()(predictions['loss_0'], target, mask)
+    full = MaskedL1()(pred, target, mask)
     torch.testing.assert_close(losses['head1.loss_0'], 0.5 * full)
     assert model.heads[0].decoders[0] is not model.heads[1].decoders[0]

@@ -6,12 +6,15 @@ from .picture import ReconstructionHook
 from .progress import ProgressHook
 from .seed import SeedHook
 from .summary import LearningSummaryHook
+from .teacher import BootstrapHook, MomentumTeacherHook
 from .unreadable import UnreadableFilesHook
 
 __all__ = [
+    'BootstrapHook',
     'ExplainedShareHook',
     'KNNHook',
     'LearningSummaryHook',
+    'MomentumTeacherHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',
     'ProgressHook',

@@ -20,6 +20,7 @@ class ReconstructionHook(Hook):
     """Draws the same held-out images, under their fixed masks, at every evaluation.
 
     The picture goes to ``work_dir/reconstructions/`` and to the visualizer's backends.
+    Without one if the target is no image (features, histograms).
 
     Args:
         num_images: taken evenly from the evaluated data set.
@@ -45,13 +46,15 @@ class ReconstructionHook(Hook):
         self, runner: Runner, dataloader: DataLoader, metrics: dict, name: str
     ) -> None:
         """Write ``reconstructions/NAME.png``."""
+        model = unwrap(runner.model)
+        if not model.heads[0].target.drawable:
+            return
         batch = fixed_batch(dataloader, self.num_images)
         if not batch:
             runner.logger.warning(f'{name}: not one image to draw could be read.')
             return
         share = metrics.get('explained_share')
         note = '' if share is None else f'held-out explained share {share:.3f}'
-        model = unwrap(runner.model)
         training = model.training
         model.eval()
         picture = draw_batch(model, batch, note)

@@ -1,17 +1,14 @@
-"""What is to be predicted: images (B, C_in, H, W) to targets (B, L, D).
-
-Every target is told the same facts by ``MIM``: stride (pixels of a prediction cell),
-in_channels, and the mean and std of the data preprocessor, in the units of the files.
-It states D as ``dim``.
-"""
+"""Pixels of a patch as targets, all of them or their low frequencies."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mim_zoo.registry import MODELS
+
+from .base import Target, check_patches
 
 PUBLISHED_SIZE = 224  # pixels, at which radii of low passes are given
 
@@ -19,11 +16,7 @@ PUBLISHED_SIZE = 224  # pixels, at which radii of low passes are given
 def patchify(images: Tensor, patch: int) -> Tensor:
     """(B, C_in, H, W) -> (B, L, patch * patch * C_in): row, column, channel."""
     B, C, H, W = images.shape
-    if H % patch or W % patch:
-        raise ValueError(
-            f'images: got {H} x {W} pixels, expected multiples of the patch '
-            f'({patch}); crop or resize to a multiple'
-        )
+    check_patches((H, W), patch)
     x = images.reshape(B, C, H // patch, patch, W // patch, patch)
     return x.permute(0, 2, 4, 3, 5, 1).reshape(B, -1, patch * patch * C)
 
@@ -74,37 +67,10 @@ def patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
     return mean, std
 
 
-class Target(nn.Module):
-    """Base of targets: the facts they share, and whether they can be drawn."""
-
-    dim: int
-    mean: Tensor  # (C_in | 1, 1, 1)
-    std: Tensor
-    caption: str  # under a reconstruction: what was used beside the prediction
-
-    def __init__(
-        self,
-        stride: int,
-        in_channels: int = 3,
-        mean: Sequence[float] | Tensor = (0.0,),
-        std: Sequence[float] | Tensor = (1.0,),
-    ):
-        super().__init__()
-        self.stride = stride
-        self.in_channels = in_channels
-        for name, values in (('mean', mean), ('std', std)):
-            values = torch.as_tensor(values, dtype=torch.float32).view(-1, 1, 1)
-            self.register_buffer(name, values.clone(), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, C_in, H, W) to targets (B, L, D), fp32."""
-        raise NotImplementedError
-
-    def invert(self, pred: Tensor, images: Tensor) -> Tensor:
-        """Predictions (B, L, D) as normalised images (B, C_in, H, W)."""
-        raise ValueError(
-            f'{type(self).__name__} has no inverse: it cannot be drawn as an image'
-        )
+def standardize(patches: Tensor) -> Tensor:
+    """Every vector of (B, L, D) with zero mean and unit variance, see above."""
+    mean, std = patch_statistics(patches)
+    return (patches - mean) / std
 
 
 @MODELS.register_module()
@@ -115,6 +81,8 @@ class PixelTarget(Target):
         normalize: subtract each patch's mean and divide by its standard deviation.
         **facts: of ``Target``, handed down by ``MIM``.
     """
+
+    drawable = True
 
     def __init__(self, normalize: bool = True, **facts):
         super().__init__(**facts)
@@ -128,10 +96,7 @@ class PixelTarget(Target):
     def forward(self, images: Tensor) -> Tensor:
         """(B, C_in, H, W) -> (B, L, D)."""
         patches = patchify(images.float(), self.stride)
-        if not self.normalize:
-            return patches
-        mean, std = patch_statistics(patches)
-        return (patches - mean) / std
+        return standardize(patches) if self.normalize else patches
 
     @torch.no_grad()
     def invert(self, pred: Tensor, images: Tensor) -> Tensor:

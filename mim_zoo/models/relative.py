@@ -1,0 +1,142 @@
+"""Relative position bias over a whole grid with prefix tokens (BEiT, 2106.08254).
+
+Legend: a grid (h, w) of L patches, P prefix tokens (0 or 1), N = P + L. A table has
+(2 h - 1) (2 w - 1) rows, one per offset, and three more with a prefix token: of the
+prefix looking at a patch, of a patch looking at the prefix, of the prefix at itself.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import Attention, Size
+
+TABLE = 'relative_position_bias_table'
+OF_PREFIX = 3  # rows
+
+
+def rows_of(grid: Size, prefix_tokens: int) -> int:
+    """Rows of a table."""
+    return (2 * grid[0] - 1) * (2 * grid[1] - 1) + OF_PREFIX * prefix_tokens
+
+
+def offset_index(grid: Size, prefix_tokens: int, device: torch.device) -> Tensor:
+    """The row of a table for query i and key j, (N, N)."""
+    h, w = grid
+    y = torch.arange(h, device=device).repeat_interleave(w)
+    x = torch.arange(w, device=device).repeat(h)
+    dy, dx = y[:, None] - y + h - 1, x[:, None] - x + w - 1
+    index = dy * (2 * w - 1) + dx
+    if not prefix_tokens:
+        return index
+    rows = rows_of(grid, 1)
+    index = F.pad(index, (1, 0, 0, 0), value=rows - 2)
+    first = torch.full((1, h * w + 1), rows - 3, device=device)
+    first = torch.cat([torch.full_like(first[:, :1], rows - 1), first[:, 1:]], dim=1)
+    return torch.cat([first, index])
+
+
+def resample_table(table: Tensor, old: Size, new: Size) -> Tensor:
+    """A table of one grid for another, bicubic; rows of prefix tokens stay."""
+    if old == new:
+        return table
+    (h, w), heads = old, table.shape[1]
+    offsets = (2 * h - 1) * (2 * w - 1)
+    maps = table[:offsets].float().t().reshape(1, heads, 2 * h - 1, 2 * w - 1)
+    size = (2 * new[0] - 1, 2 * new[1] - 1)
+    maps = F.interpolate(maps, size=size, mode='bicubic', align_corners=False)
+    return torch.cat([maps.flatten(2)[0].t().to(table.dtype), table[offsets:]])
+
+
+def table_from_file(table: Tensor, grid: Size, prefix_tokens: int, name: str) -> Tensor:
+    """A stored table made to fit; grids in files are square unless the rows agree."""
+    if len(table) == rows_of(grid, prefix_tokens):
+        return table
+    side = math.isqrt(len(table) - OF_PREFIX * prefix_tokens)
+    old = ((side + 1) // 2,) * 2
+    if len(table) != rows_of(old, prefix_tokens):
+        raise ValueError(
+            f'{name}: cannot tell the grid of a table of {len(table)} rows, expected '
+            f'{rows_of(grid, prefix_tokens)} or those of a square grid; build the '
+            'encoder with the class_token and img_size of the file'
+        )
+    return resample_table(table, old, grid)
+
+
+def bias_from_table(table: Tensor, old: Size, new: Size, prefix_tokens: int) -> Tensor:
+    """The bias of a grid, (1, heads, N, N), from the table of any grid."""
+    index = offset_index(new, prefix_tokens, table.device)
+    bias = F.embedding(index, resample_table(table, old, new))  # (N, N, heads)
+    return bias.permute(2, 0, 1)[None]
+
+
+def join(bias: Tensor, allowed: Tensor | None) -> Tensor:
+    """A bias (1, heads, N, N), -inf where a token may not look (B | 1, 1, N, N)."""
+    return bias if allowed is None else bias.masked_fill(~allowed, float('-inf'))
+
+
+class Tabled(nn.Module):
+    """Something with a table of biases, which starts at zero."""
+
+    def make_table(self, grid: Size, num_heads: int, prefix_tokens: int) -> None:
+        """For images of this grid; other grids resample it, those of files too."""
+        self.table_grid = grid
+        self.table_prefix = prefix_tokens
+        self.relative_position_bias_table = nn.Parameter(
+            torch.zeros(rows_of(grid, prefix_tokens), num_heads)
+        )
+
+    def reset_parameters(self) -> None:
+        """No bias; linear layers are the encoder's affair."""
+        nn.init.zeros_(self.relative_position_bias_table)
+
+    def bias(self, grid: Size) -> Tensor:
+        """Of a grid, (1, heads, N, N)."""
+        table = self.relative_position_bias_table
+        return bias_from_table(table, self.table_grid, grid, self.table_prefix)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        state_dict.pop(f'{prefix}relative_position_index', None)  # derived
+        name = f'{prefix}relative_position_bias_table'
+        if name in state_dict:
+            state_dict[name] = table_from_file(
+                state_dict[name], self.table_grid, self.table_prefix, name
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class RelativePosition(Tabled):
+    """One table for all blocks."""
+
+    def __init__(self, grid: Size, num_heads: int, prefix_tokens: int):
+        super().__init__()
+        self.make_table(grid, num_heads, prefix_tokens)
+
+
+class RelativeAttention(Tabled, Attention):
+    """Multi-head self-attention with a table of its own, (B, N, C) -> (B, N, C)."""
+
+    def __init__(self, dim: int, num_heads: int, grid: Size, prefix_tokens: int):
+        super().__init__(dim, num_heads)
+        self.make_table(grid, num_heads, prefix_tokens)
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, allowed: Tensor | None, grid: Size
+    ) -> Tensor:
+        """Tokens of a grid, which may look where ``allowed``."""
+        return super().forward(x, join(self.bias(grid), allowed))
+
+
+def share_with_blocks(state_dict: dict[str, Any], prefix: str, depth: int) -> None:
+    """A table for all blocks becomes one in each, as BEiT's fine-tuning does."""
+    table = state_dict.pop(f'{prefix}rel_pos_bias.{TABLE}', None)
+    state_dict.pop(f'{prefix}rel_pos_bias.relative_position_index', None)
+    if table is not None:
+        for i in range(depth):
+            name = f'{prefix}blocks.{i}.attn.{TABLE}'
+            state_dict.setdefault(name, table.clone())

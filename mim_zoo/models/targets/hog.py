@@ -1,0 +1,88 @@
+"""Histograms of oriented gradients as targets (MaskFeat, 2112.09133)."""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mim_zoo.registry import MODELS
+
+from .base import Target, check_patches
+
+SOBEL = ((1.0, 0.0, -1.0), (2.0, 0.0, -2.0), (1.0, 0.0, -1.0))
+
+
+def gaussian_window(side: int, device: torch.device) -> Tensor:
+    """Weights (side, side) that sum to 1, of standard deviation side / 2."""
+    places = torch.arange(side, dtype=torch.float32, device=device)
+    line = torch.exp(-0.5 * ((places - (side - 1) / 2) / (side / 2)) ** 2)
+    window = line[:, None] * line
+    return window / window.sum()
+
+
+def oriented_gradients(
+    images: Tensor, bins: int, window: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Magnitude and bin of the gradient at every pixel of (B, C, H, W), the same shape.
+
+    Magnitudes are multiplied by the window, repeated over the image; bins, of
+    orientations without a sign, are whole numbers below ``bins``.
+    """
+    B, C, H, W = images.shape
+    kernel = torch.tensor(SOBEL, device=images.device)
+    x = F.pad(images.reshape(B * C, 1, H, W), (1, 1, 1, 1), mode='reflect')
+    gx, gy = F.conv2d(x, torch.stack([kernel, kernel.t()])[:, None]).unbind(1)
+    side = len(window)
+    magnitude = torch.sqrt(gx.square() + gy.square())
+    magnitude = magnitude * window.repeat(-(-H // side), -(-W // side))[:H, :W]
+    bin_of = (torch.atan2(gx, gy) / math.pi * bins).floor().remainder(bins)
+    return magnitude.view(B, C, H, W), bin_of.view(B, C, H, W)
+
+
+def cell_histograms(magnitude: Tensor, bin_of: Tensor, bins: int, cell: int) -> Tensor:
+    """Sum of magnitudes by bin and cell: (B, C, H, W) to (B, C, bins, H/cell, W/cell).
+
+    The histogram of each cell and channel has length 1.
+    """
+    labels = torch.arange(bins, device=magnitude.device).view(-1, 1, 1)
+    voted = torch.where(bin_of[:, :, None] == labels, magnitude[:, :, None], 0.0)
+    sums = F.avg_pool2d(voted.flatten(0, 1), cell, divisor_override=1)
+    return F.normalize(sums.unflatten(0, magnitude.shape[:2]), dim=2, eps=1e-12)
+
+
+@MODELS.register_module()
+class HOGTarget(Target):
+    """Histograms of oriented gradients per cell and channel (MaskFeat, 2112.09133).
+
+    Four cells of half a patch each: 8 px at patch 16, as published. Scaling or shifting
+    a channel changes nothing, so normalised images have the histograms of raw ones.
+
+    Args:
+        bins: of the orientation, unsigned.
+        **facts: of ``Target``, handed down by ``MIM``.
+    """
+
+    def __init__(self, bins: int = 9, **facts: Any):
+        super().__init__(**facts)
+        if self.stride % 2 or bins < 1:
+            raise ValueError(
+                f'HOGTarget: got a patch of {self.stride} px and bins={bins}, expected '
+                'an even patch (cells are half of it) and at least one bin'
+            )
+        self.bins = bins
+        self.dim = self.in_channels * bins * 4
+        self.caption = 'histograms of gradients'
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C_in, H, W) to (B, L, D); D: channel, bin, row and column of the cell."""
+        check_patches(images.shape[-2:], self.stride)
+        with torch.autocast(images.device.type, enabled=False):
+            window = gaussian_window(self.stride, images.device)
+            magnitude, bin_of = oriented_gradients(images.float(), self.bins, window)
+            cells = cell_histograms(magnitude, bin_of, self.bins, self.stride // 2)
+        B, C, N, h, w = cells.shape
+        x = cells.reshape(B, C, N, h // 2, 2, w // 2, 2)
+        return x.permute(0, 3, 5, 1, 2, 4, 6).reshape(B, h * w // 4, self.dim)
