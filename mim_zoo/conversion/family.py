@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mim_zoo.models.encoder import Encoder
+from mim_zoo.models.windows import window_of
 
 StateDict = dict[str, Tensor]
 
@@ -96,6 +97,17 @@ def square_side(length: int, name: str) -> int:
     return side
 
 
+def checked_window(table: Tensor, name: str, extra: int = 0) -> int:
+    """w of a bias table ((2 w - 1)^2 + extra, heads); ValueError if it has none."""
+    window = window_of(table[: len(table) - extra])
+    if (2 * window - 1) ** 2 + extra != len(table):
+        raise ValueError(
+            f'{name}: got {len(table)} rows, expected (2 w - 1)^2'
+            f'{f" + {extra}" if extra else ""} of a window of w x w tokens'
+        )
+    return window
+
+
 class Family:
     """Encoders of one structure: their names in every format, and what shapes tell.
 
@@ -137,6 +149,10 @@ class Family:
     def pack(self, form: str, state: Mapping[str, Tensor]) -> StateDict:
         """The inverse, from values as ours to what ``form`` stores (its names)."""
         return dict(state)
+
+    def idle(self, form: str, state: Mapping[str, Tensor]) -> list[str]:
+        """Weights of ``state`` (our names) of which packing loses what does nothing."""
+        return []
 
     def guess(self, names: Iterable[str]) -> str | None:
         """The format of a model of this family, None if it is none of them."""

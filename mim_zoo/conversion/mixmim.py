@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mim_zoo.models.mixmim_vit import MixMIMViT
 from mim_zoo.models.stages import DEFAULTS, HIERARCHICAL_ARCHS
-from mim_zoo.models.windows import relative_index, window_of
+from mim_zoo.models.windows import relative_index
 
 from .family import (
     DECODER,
@@ -25,6 +25,7 @@ from .family import (
     Row,
     Rows,
     StateDict,
+    checked_window,
     in_blocks,
     square_side,
 )
@@ -73,17 +74,6 @@ def to_unfold_order(x: Tensor) -> Tensor:
 def from_unfold_order(x: Tensor) -> Tensor:
     """The inverse of ``to_unfold_order``, (..., 4 d) alike."""
     return x.unflatten(-1, (-1, 2, 2)).transpose(-3, -1).flatten(-3)
-
-
-def checked_window(table: Tensor, name: str) -> int:
-    """w of a bias table ((2 w - 1)^2, heads); ValueError if it is of no square."""
-    window = window_of(table)
-    if (2 * window - 1) ** 2 != len(table):
-        raise ValueError(
-            f'{name}: got {len(table)} rows, expected (2 w - 1)^2 of a window of '
-            'w x w tokens'
-        )
-    return window
 
 
 class MixMIMFamily(Family):

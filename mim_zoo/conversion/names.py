@@ -2,8 +2,8 @@
 
 Formats: ``ours``; ``mae``, the official code (2111.06377); ``timm``; ``mmpretrain``,
 which mmselfsup and mmcls share; ``mixmim``, ``deepmim``, ``dbot``, the official codes
-(2205.13137, 2303.08817, 2209.03917). What each calls a weight stands in the tables of
-the families of encoders.
+(2205.13137, 2303.08817, 2209.03917), where symmetric models of dBOT are as BEiT's. What
+each calls a weight stands in the tables of the families of encoders.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .beit import BEIT
 from .family import Family, StateDict
 from .mixmim import MIXMIM
 from .plain import PLAIN
@@ -29,8 +30,8 @@ TITLES = {
     'dbot': 'official dBOT',
 }
 FORMATS = tuple(TITLES)
-# Pre-training files of MixMIM have the decoder of MAE: they are looked for first.
-FAMILIES: tuple[Family, ...] = (MIXMIM, PLAIN)
+# The plain ones last: the others have names of theirs, too.
+FAMILIES: tuple[Family, ...] = (MIXMIM, BEIT, PLAIN)
 
 _FILTER = re.compile(r'target_generator\.low_pass_filter')  # PixMIM's, of its radius
 # What other weights of ours would compute something else without.
@@ -50,7 +51,8 @@ class Conversion:
     """A renamed state dict.
 
     ``folded`` went into other weights, ``derived`` follows from the others or from the
-    model's arguments, ``dropped`` is lost.
+    model's arguments, ``idle`` are those of which a part is lost that did nothing,
+    ``dropped`` is lost.
     """
 
     state: StateDict
@@ -58,6 +60,7 @@ class Conversion:
     dropped: list[str] = field(default_factory=list)
     folded: list[str] = field(default_factory=list)
     derived: list[str] = field(default_factory=list)
+    idle: list[str] = field(default_factory=list)
 
 
 def guess_format(names: Iterable[str]) -> str | None:
@@ -93,7 +96,7 @@ def to_ours(state: Mapping[str, Tensor]) -> Conversion:
         if name in ours:
             if not torch.equal(ours.pop(name), value):
                 raise ValueError(
-                    f'{name}: got other values than those of Swin and MixMIM; such '
+                    f'{name}: got other values than those of Swin and BEiT; such '
                     'an encoder would compute something else here'
                 )
             derived.append(name)
@@ -123,7 +126,8 @@ def from_ours(state: Mapping[str, Tensor], target: str) -> Conversion:
     dropped = [name for name in state if name not in known]
     _check_whole(dropped, known, target)
     theirs = {known[name]: value for name, value in state.items() if name in known}
-    return Conversion(family.pack(target, theirs), 'ours', dropped, folded)
+    theirs, idle = family.pack(target, theirs), family.idle(target, state)
+    return Conversion(theirs, 'ours', dropped, folded, idle=idle)
 
 
 def convert(
@@ -139,7 +143,9 @@ def convert(
     dropped = first.dropped + removed + second.dropped
     made_again = set() if target == 'ours' else family_of(ours).derive(ours).keys()
     derived = [name for name in first.derived if name not in made_again]
-    return Conversion(second.state, first.source, dropped, second.folded, derived)
+    return Conversion(
+        second.state, first.source, dropped, second.folded, derived, second.idle
+    )
 
 
 def _guess(names: Iterable[str]) -> tuple[Family, str] | None:

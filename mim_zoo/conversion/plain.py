@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from .family import (
     square_side,
 )
 
-_ENCODER: Rows = (
+ENCODER: Rows = (
     Row('backbone.cls_token', 'cls_token', 'backbone.cls_token', 'cls_token', TOKEN),
     Row('backbone.pos_embed', 'pos_embed', 'backbone.pos_embed', 'pos_embed', TOKEN),
     Row(
@@ -100,7 +100,7 @@ class PlainFamily(Family):
         'mae': (r'decoder_blocks\.\d+\.norm1\.|head\.1\.',),
         'timm': (r'blocks\.\d+\.norm1\.',),
     }
-    rows = _ENCODER + _FUSION + _DECODERS
+    rows = ENCODER + _FUSION + _DECODERS
     heads = (
         ('fc_norm.weight', _FINE_TUNED),
         ('bn.running_mean', _PROBE),
@@ -109,7 +109,10 @@ class PlainFamily(Family):
     essential = (
         r'(backbone\.)?(blocks|layers|patch_embed|cls|dist|reg|pos|norm_pre|pre_norm)'
     )
-    needed = ('backbone.patch_embed.proj.weight', 'backbone.pos_embed')
+    needed: ClassVar[tuple[str, ...]] = (
+        'backbone.patch_embed.proj.weight',
+        'backbone.pos_embed',
+    )
 
     def arguments(
         self, state: Mapping[str, Tensor], num_heads: int | None = None
@@ -121,17 +124,19 @@ class PlainFamily(Family):
         """
         kernel = state['backbone.patch_embed.proj.weight']  # (C, C_in, p, p)
         dim, channels, patch = kernel.shape[:3]
-        class_token = 'backbone.cls_token' in state
-        length = state['backbone.pos_embed'].shape[1] - class_token
-        side = square_side(length, 'backbone.pos_embed')
         return {
             'arch': _arch(dim, _depth(state), num_heads, state),
-            'img_size': side * patch,
+            'img_size': self.side(state) * patch,
             'patch_size': patch,
             'in_channels': channels,
-            'class_token': class_token,
+            'class_token': 'backbone.cls_token' in state,
             'final_norm': 'backbone.norm.weight' in state,
         }
+
+    def side(self, state: Mapping[str, Tensor]) -> int:
+        """Patches along a side of the square that the positions are made for."""
+        length = state['backbone.pos_embed'].shape[1] - ('backbone.cls_token' in state)
+        return square_side(length, 'backbone.pos_embed')
 
     def summary(self, state: Mapping[str, Tensor]) -> str:
         """Width, depth, patch, channels."""

@@ -1,12 +1,25 @@
 """Tiny models as their official codes name them, with random weights."""
 
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 DATA = Path(__file__).parents[1] / 'data'
+TOOL = Path(__file__).parents[2] / 'tools' / 'convert_checkpoint.py'
+
+
+@pytest.fixture(scope='session')
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location('convert_checkpoint', TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def golden(name: str, prefix: str = 'state.') -> dict[str, torch.Tensor]:

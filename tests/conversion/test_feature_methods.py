@@ -16,7 +16,15 @@ TEACHER = 'head.target.teacher.encoder.'
 
 def decoder(state, index: int, out_channels: int) -> TransformerDecoder:
     """Our decoder, every weight of it taken from ``state`` (our names)."""
-    made = TransformerDecoder(48, out_channels, (4, 4), 1, True, 32, 2, 4)
+    made = TransformerDecoder(
+        in_channels=48,
+        out_channels=out_channels,
+        grid=(4, 4),
+        prefix_tokens=1,
+        embed_dim=32,
+        depth=2,
+        num_heads=4,
+    )
     prefix = f'head.decoders.{index}.'
     own = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
     made.load_state_dict(own, strict=True)

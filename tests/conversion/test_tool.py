@@ -1,5 +1,4 @@
 import argparse
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -18,16 +17,7 @@ from mim_zoo.engine.loading import (
 )
 from mim_zoo.models import MIMViT
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'convert_checkpoint.py'
 ARCH = dict(embed_dim=48, depth=4, num_heads=4)
-
-
-@pytest.fixture(scope='module')
-def tool():
-    spec = importlib.util.spec_from_file_location('convert_checkpoint', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -187,12 +177,12 @@ def test_other_endings_are_refused(tool, tmp_path, official):
 
 
 @pytest.mark.slow
-def test_the_command(tmp_path, fine_tuned):
+def test_the_command(tool, tmp_path, fine_tuned):
     src = tmp_path / 'src.safetensors'
     save_state_dict(fine_tuned, src)
 
     def run(*args):
-        command = [sys.executable, str(TOOL), *map(str, args)]
+        command = [sys.executable, tool.__file__, *map(str, args)]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
 
     done = run(src, 'out.pth', '--to', 'timm', '--num-heads', 4)
