@@ -14,7 +14,7 @@ model = dict(
     neck=dict(type='LevelFusion', outputs=[[2], [3], [4], [5]]),
     head=dict(
         type='MIMHead',
-        target=dict(type='HOGTarget'),
+        target=dict(type='HOGTarget', cells=1),
         decoder=dict(type='TransformerDecoder', embed_dim=64, depth=1, num_heads=4),
         loss=dict(type='MaskedMSE'),
     ),

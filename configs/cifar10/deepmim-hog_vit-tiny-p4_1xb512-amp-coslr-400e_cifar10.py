@@ -7,5 +7,7 @@ _base_ = './mae_vit-tiny-p4_1xb512-amp-coslr-400e_cifar10.py'
 model = dict(
     type='DeepMIM',
     neck=dict(outputs=[[5], [7], [9], [11]]),
-    head=dict(target=dict(_delete_=True, type='HOGTarget'), decoder=dict(depth=2)),
+    head=dict(
+        target=dict(_delete_=True, type='HOGTarget', cells=1), decoder=dict(depth=2)
+    ),
 )

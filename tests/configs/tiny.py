@@ -79,13 +79,36 @@ def make_data(root: Path) -> Path:
     return root
 
 
+DECODER = dict(embed_dim=16, depth=1, num_heads=2)
+GENERATOR = 'generator'  # an MAE's file, for hybrid targets
+
+
 def pretrained(folder: Path) -> Path:
     """A folder with a file of each encoder like those that pre-training leaves."""
+    mae = dict(
+        type='MAE',
+        backbone=dict(type='MIMViT', **ENCODERS['MIMViT']),
+        corruption=dict(type='DropPatches'),
+        head=dict(
+            type='MIMHead',
+            target=dict(type='PixelTarget'),
+            decoder=dict(type='TransformerDecoder', **DECODER),
+            loss=dict(type='MaskedMSE'),
+        ),
+    )
+    state = MODELS.build(mae).state_dict()
+    torch.save({'state_dict': state}, folder / f'{GENERATOR}.pth')
     for kind, small in ENCODERS.items():
         weights = MODELS.build(dict(type=kind, **small)).state_dict()
         state = {f'backbone.{k}': v for k, v in weights.items()}
         torch.save({'state_dict': state}, folder / f'{kind}.pth')
     return folder
+
+
+def of_two_blocks(outputs: list[list[int]]) -> list[list[int]]:
+    """As many kinds of outputs as the list has: of one block, and fused ones."""
+    last = [0, 1] if len(outputs[-1]) > 1 else [-1]
+    return [[0], last] if len(outputs) > 1 else [last]
 
 
 def tiny(cfg: Config, data_root: Path, weights: Path, work_dir: Path) -> Config:
@@ -100,10 +123,19 @@ def tiny(cfg: Config, data_root: Path, weights: Path, work_dir: Path) -> Config:
             node.pop('windows', None)
             if node.get('init_cfg'):
                 node['init_cfg']['checkpoint'] = str(weights / f'{kind}.pth')
-        elif kind == 'LevelFusion':  # of two blocks
-            node['outputs'] = [[0, 1] if len(o) > 1 else o for o in node['outputs']]
+        elif kind == 'LevelFusion':
+            node['outputs'] = of_two_blocks(node['outputs'])
         elif kind == 'TransformerDecoder':
-            node.update(embed_dim=16, depth=1, num_heads=2)
+            node.update(DECODER)
+        elif kind == 'TeacherTarget':
+            small = dict(layers=[0, 1], size=IMAGE)
+            node.update({key: small[key] for key in small.keys() & node.keys()})
+        elif kind == 'TimmTeacher':
+            node.update(model='test_vit', pretrained=False)
+        elif kind == 'EncoderTeacher':
+            node['checkpoint'] = str(weights / f'{node["encoder"]["type"]}.pth')
+        elif kind == 'HybridTarget':
+            node.update(checkpoint=str(weights / f'{GENERATOR}.pth'), alphas=None)
         elif kind in CROPS:
             node['size'] = (IMAGE, IMAGE)
         elif kind == 'SamplePhotos':

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mim_zoo.models import HOGTarget
+from mim_zoo.models.targets.hog import gaussian_window, oriented_gradients
 
 
 def by_hand(image: np.ndarray, patch: int, bins: int = 9) -> np.ndarray:
@@ -81,8 +82,26 @@ def test_histograms_have_length_one_under_autocast_too() -> None:
     assert torch.equal(flat, torch.zeros_like(flat))
 
 
+def test_one_cell_is_the_histogram_of_the_patch() -> None:
+    images = torch.rand(1, 3, 16, 24)
+    one, four = HOGTarget(cells=1, stride=8), HOGTarget(stride=8)
+    assert one.dim == 27
+    window = gaussian_window(8, images.device)
+    magnitude, bin_of = oriented_gradients(images, 9, window)
+    sums = torch.zeros(1, 3, 9, 2, 3)
+    for i in range(16):
+        for j in range(24):
+            for c in range(3):
+                b = int(bin_of[0, c, i, j])
+                sums[0, c, b, i // 8, j // 8] += magnitude[0, c, i, j]
+    expected = torch.nn.functional.normalize(sums, dim=2)
+    expected = expected.permute(0, 3, 4, 1, 2).reshape(1, 6, 27)
+    torch.testing.assert_close(one(images), expected)
+    assert four(images).shape == (1, 6, 108)
+
+
 def test_mistakes() -> None:
-    with pytest.raises(ValueError, match=r'a patch of 7 px.*expected an even patch'):
+    with pytest.raises(ValueError, match=r'a patch of 7 px, cells=2.*whole cells'):
         HOGTarget(stride=7)
     with pytest.raises(ValueError, match='expected multiples of the patch'):
         HOGTarget(stride=8)(torch.rand(1, 3, 32, 30))

@@ -56,23 +56,26 @@ def cell_histograms(magnitude: Tensor, bin_of: Tensor, bins: int, cell: int) -> 
 class HOGTarget(Target):
     """Histograms of oriented gradients per cell and channel (MaskFeat, 2112.09133).
 
-    Four cells of half a patch each: 8 px at patch 16, as published. Scaling or shifting
+    Cells are half a patch each way, 8 px at patch 16, as published. Scaling or shifting
     a channel changes nothing, so normalised images have the histograms of raw ones.
 
     Args:
         bins: of the orientation, unsigned.
+        cells: along each side of a patch; 1 for patches of so few pixels that a part of
+            them makes no histogram.
         **facts: of ``Target``, handed down by ``MIM``.
     """
 
-    def __init__(self, bins: int = 9, **facts: Any):
+    def __init__(self, bins: int = 9, cells: int = 2, **facts: Any):
         super().__init__(**facts)
-        if self.stride % 2 or bins < 1:
+        if cells < 1 or self.stride % cells or bins < 1:
             raise ValueError(
-                f'HOGTarget: got a patch of {self.stride} px and bins={bins}, expected '
-                'an even patch (cells are half of it) and at least one bin'
+                f'HOGTarget: got a patch of {self.stride} px, cells={cells} and '
+                f'bins={bins}, expected a patch of whole cells and at least one bin'
             )
         self.bins = bins
-        self.dim = self.in_channels * bins * 4
+        self.cells = cells
+        self.dim = self.in_channels * bins * cells**2
         self.caption = 'histograms of gradients'
 
     @torch.no_grad()
@@ -82,7 +85,8 @@ class HOGTarget(Target):
         with torch.autocast(images.device.type, enabled=False):
             window = gaussian_window(self.stride, images.device)
             magnitude, bin_of = oriented_gradients(images.float(), self.bins, window)
-            cells = cell_histograms(magnitude, bin_of, self.bins, self.stride // 2)
-        B, C, N, h, w = cells.shape
-        x = cells.reshape(B, C, N, h // 2, 2, w // 2, 2)
-        return x.permute(0, 3, 5, 1, 2, 4, 6).reshape(B, h * w // 4, self.dim)
+            side = self.stride // self.cells
+            x = cell_histograms(magnitude, bin_of, self.bins, side)
+        x = x.unflatten(4, (-1, self.cells)).unflatten(3, (-1, self.cells))
+        # (B, C_in, bins, h, cells, w, cells) to (B, h, w, C_in, bins, cells, cells)
+        return x.permute(0, 3, 5, 1, 2, 4, 6).flatten(3).flatten(1, 2)

@@ -1,0 +1,18 @@
+# dBOT (2209.03917), two stages, ViT-micro, on photographs
+#   python tools/train.py configs/photos/dbot_vit-micro-p4_photos-32px.py
+# Nothing to download. Hardware: 2 CPU cores, TODO
+_base_ = './mae_vit-micro-p4_photos-32px.py'
+
+model = dict(
+    type='DBOT',
+    head=dict(
+        target=dict(_delete_=True, type='TeacherTarget', norm=False, normalize=True),
+        loss=dict(type='MaskedSmoothL1', beta=2.0),
+        score_prefix=True,
+    ),
+)
+
+param_scheduler = [
+    dict(type='StagedCosineLR', warmup=1, boundaries=[6], convert_to_iter_based=True),
+]
+default_hooks = dict(staging=dict(type='BootstrapHook', boundaries=[6]))
