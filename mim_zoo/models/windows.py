@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .biased_attention import biased_attention
 from .layers import Size
 
 
@@ -110,6 +111,11 @@ def resample_bias(table: Tensor, side: int) -> Tensor:
     return maps.flatten(2)[0].t().to(table.dtype)
 
 
+def joined(parts: list[Tensor], dim: int) -> Tensor:
+    """Parts side by side; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+
 class WindowAttention(nn.Module):
     """Multi-head self-attention within windows, (B, L, C) -> (B, L, C).
 
@@ -139,29 +145,26 @@ class WindowAttention(nn.Module):
         self, x: Tensor, grid: Size, regions: Sequence[Sequence[Region]]
     ) -> Tensor:
         """Tokens (B, L, C) of a grid that ``cut`` made the regions of."""
-        qkv = self.qkv(x).unflatten(1, grid)  # (B, h, w, 3 C)
-        rows = [
-            torch.cat([self.attend(qkv, region) for region in row], dim=2)
-            if len(row) > 1
-            else self.attend(qkv, row[0])
-            for row in regions
-        ]
-        return self.proj(torch.cat(rows, dim=1).flatten(1, 2))
+        x = x.unflatten(1, grid)  # (B, h, w, C)
+        return joined(
+            [
+                joined([self.attend(x, region) for region in row], dim=2)
+                for row in regions
+            ],
+            dim=1,
+        ).flatten(1, 2)
 
-    def attend(self, qkv: Tensor, region: Region) -> Tensor:
-        """The windows of one region: (B, h, w, 3 C) to (B, rows, columns, C)."""
-        (nh, nw), (wh, ww), heads = region.windows, region.window, self.num_heads
-        B, N = len(qkv), wh * ww
-        x = qkv[:, region.rows, region.columns]
-        x = x.reshape(B, nh, wh, nw, ww, 3, heads, -1).permute(5, 0, 1, 3, 6, 2, 4, 7)
-        bias = self.bias(region).to(x.dtype)  # (1 | B, nW | 1, heads, N, N)
-        # windows of one bias count as images, others as heads: no bias is repeated
-        fold = (B * nh * nw, heads) if region.penalty is None else (B, nh * nw * heads)
-        # a copy each: autograd keeps v, and with it whatever v is a part of
-        q, k, v = (part.reshape(*fold, N, -1) for part in x)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(1, 2))
-        x = x.reshape(B, nh, nw, heads, wh, ww, -1).permute(0, 1, 4, 2, 5, 3, 6)
-        return x.reshape(B, nh * wh, nw * ww, -1)
+    def attend(self, x: Tensor, region: Region) -> Tensor:
+        """The windows of one region: (B, h, w, C) to (B, rows, columns, C)."""
+        (nh, nw), (wh, ww), (B, _, _, C) = region.windows, region.window, x.shape
+        x = x[:, region.rows, region.columns].reshape(B, nh, wh, nw, ww, C)
+        # cut before the projection, for a third of the copying
+        x = x.transpose(2, 3).reshape(B, nh * nw, wh * ww, C)
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
+        bias = self.bias(region).to(qkv.dtype)  # (1 | B, nW | 1, heads, N, N)
+        x = self.proj(biased_attention(qkv, bias).flatten(3))
+        x = x.reshape(B, nh, nw, wh, ww, C).transpose(2, 3)
+        return x.reshape(B, nh * wh, nw * ww, C)
 
     def bias(self, region: Region) -> Tensor:
         """Of relative positions and groups, broadcast over the batch if those are."""
