@@ -31,11 +31,7 @@ def mask_at_stem(mask: Tensor, grid: Size, length: int) -> Tensor:
 
 
 def hidden_count(mask: Tensor) -> int:
-    """Hidden patches per image of a mask (B, L); ValueError unless all have as many.
-
-    Reads the mask's values (a device sync): whoever made the mask knows the number
-    and should pass it on instead.
-    """
+    """Hidden patches of each image of a mask (B, L), as many in all; a device sync."""
     counts = mask.sum(dim=1)
     low, high = int(counts.min()), int(counts.max())
     if low != high:
@@ -52,7 +48,7 @@ class Plan:
     """Who is hidden from whom in one batch; identity but for what a subclass says.
 
     mask (V, L) bool, True = hidden in that view = scored; grid (h, w), h * w = L;
-    num_hidden: hidden patches per image where that is known.
+    num_hidden patches per image, if known.
     """
 
     mask: Tensor
@@ -234,8 +230,7 @@ class DropPatches(Corruption):
         if self.whole_grid:
             raise ValueError(
                 'DropPatches: got an encoder with windows, merged patches or relative '
-                'positions, which needs a token at every place; use MixImages or '
-                'MaskPatches'
+                'positions, which needs all tokens; use MixImages or MaskPatches'
             )
 
     def plan(
@@ -279,8 +274,7 @@ class MixImages(Corruption):
     """Hidden patches show another image, which is predicted too (MixMIM, 2205.13137).
 
     For ``MixedMasking``, whose masks are equal within each pair, so that every patch is
-    predicted exactly once; other masks work, but then predict some patches twice and
-    some never.
+    predicted exactly once; other masks predict some patches twice and some never.
     """
 
     needs_mask_token = True
