@@ -7,6 +7,7 @@ from test_resume import assert_equal
 from toy_run import build, start, state_of, train
 
 from mim_zoo.engine.hooks import BootstrapHook
+from mim_zoo.registry import MODELS
 
 PER_EPOCH = 6
 
@@ -204,6 +205,30 @@ def test_a_new_run_from_the_weights_has_all_its_stages(tmp_path):
     runner.train()
     assert equal(*watch.begins[0])
     assert equal(watch.begins[1][0], watch.ends[0][1])
+
+
+def test_a_given_teacher_is_followed_by_the_student(tmp_path):
+    hook = dict(type='BootstrapHook', boundaries=[1], first='given')
+    given = dbot(hook)
+    encoder = {**given['model']['backbone']}
+    del encoder['drop_path_rate']
+    torch.manual_seed(1)
+    first = MODELS.build(encoder).state_dict()
+    torch.save({f'backbone.{k}': v for k, v in first.items()}, tmp_path / 'first.pth')
+    given['model']['head']['target']['teacher'] = dict(
+        type='EncoderTeacher', encoder=encoder, checkpoint=str(tmp_path / 'first.pth')
+    )
+    runner = build(tmp_path, **given)
+    watch = Watch(runner)
+    runner.train()
+    assert equal(watch.begins[0][0], first)
+    assert equal(watch.begins[1][0], watch.ends[0][1])
+    # what is measured later is measured with the teacher of the checkpoint
+    again = build(tmp_path / 'again', **given)
+    again.call_hook('before_run')
+    again.load_checkpoint(str(tmp_path / f'iter_{3 * PER_EPOCH}.pth'))
+    again.model.head.target(torch.randn(2, 3, 8, 8))
+    assert equal(encoders(again)[0].state_dict(), watch.ends[2][0])
 
 
 @pytest.mark.slow

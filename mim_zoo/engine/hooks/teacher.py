@@ -62,6 +62,11 @@ class TeacherHook(Hook):
         for teacher in self.teachers(runner):
             teacher.saved = True
 
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """The teacher is in there; the file that it came from is out of date."""
+        for teacher in self.teachers(runner):
+            teacher.loaded = True
+
     def teachers(self, runner: Runner) -> list[EncoderTeacher]:
         """Those of the runner's model."""
         return teachers_of(unwrap(runner.model), type(self).__name__)
@@ -142,6 +147,7 @@ class BootstrapHook(TeacherHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Take the stage over; a new run that starts from the weights will not."""
+        super().after_load_checkpoint(runner, checkpoint)
         self.stage = checkpoint.get('bootstrap', {}).get('stage', 0)
         self._tell_stage(runner)
 
