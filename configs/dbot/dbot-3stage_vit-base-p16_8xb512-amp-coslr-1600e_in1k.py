@@ -2,8 +2,8 @@
 #   tools/dist_train.sh configs/dbot/dbot-3stage_vit-base-p16_8xb512-amp-coslr-1600e_in1k.py 8
 # Hardware: 8 GPUs, with another number add --auto-scale-lr; memory: not measured by us;
 # hours: not published.
-# Expected: no number known to us. The paper takes three stages for detection and
-# segmentation; where they begin is not known to us: here they are equally long.
+# Expected: no number known to us. Three stages are best for detection and
+# segmentation, say reviews of the paper; where they begin is not known to us: here they are equally long.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/imagenet_pretrain.py',

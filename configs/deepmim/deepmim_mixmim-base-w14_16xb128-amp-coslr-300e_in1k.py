@@ -6,4 +6,8 @@
 # depths of the third stage, averaged over each cell of the predictions, and the last block.
 _base_ = '../mixmim/mixmim_mixmim-base-w14_16xb128-amp-coslr-300e_in1k.py'
 
-model = dict(type='DeepMIM', neck=dict(outputs=[[12], [21], [23]]))
+model = dict(
+    type='DeepMIM',
+    neck=dict(outputs=[[12], [21], [23]]),
+    head=dict(decoder=dict(depth=4)),  # half of MixMIM's
+)

@@ -5,7 +5,7 @@
 # train_dataloader.batch_size=16 with optim_wrapper.accumulative_counts=8. Hours: not
 # published.
 # Expected: 88.0 top-1 (official repository). It starts from the model fine-tuned at 224
-# px; the head, of which officially the weights are drawn anew, starts anew altogether.
+# px; the head and the norm before it start anew, officially only the head's weights.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/imagenet_finetune_448px.py',

@@ -17,7 +17,7 @@ from mim_zoo.registry import MODELS, SCOPE
 PEERS = ('mmpretrain',)
 # METHOD_ENCODER-SIZE[-p16]_8xb512-...: how OpenMMLab and we name configs
 _NAME = re.compile(
-    r'(?P<model>(?P<method>[a-z-]+)_[a-z]+-(?P<size>[a-z]+))(-[a-z]\d+)?_\d+xb\d+'
+    r'(?P<model>(?P<method>[a-z0-9-]+)_[a-z]+-(?P<size>[a-z]+))(-[a-z]\d+)?_\d+xb\d+'
 )
 
 

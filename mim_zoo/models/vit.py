@@ -169,7 +169,8 @@ class MIMViT(Encoder):
         self.check_images(images)
         if not self.absolute_pos:
             tokens = self.patch_embed(images)
-            return tokens, tokens.new_zeros(1, 1, tokens.shape[2])
+            # fp32 under autocast too, as the sum with positions is
+            return tokens, torch.zeros(1, 1, tokens.shape[2], device=tokens.device)
         pos = resample_position(
             self.pos_embed[:, self.num_prefix_tokens :],
             self.grid(self.img_size),

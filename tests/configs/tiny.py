@@ -106,9 +106,9 @@ def pretrained(folder: Path) -> Path:
 
 
 def of_two_blocks(outputs: list[list[int]]) -> list[list[int]]:
-    """As many kinds of outputs as the list has: of one block, and fused ones."""
-    last = [0, 1] if len(outputs[-1]) > 1 else [-1]
-    return [[0], last] if len(outputs) > 1 else [last]
+    """As many outputs, fused where they were."""
+    *shallow, last = [[0, 1] if len(output) > 1 else [0] for output in outputs]
+    return [*shallow, last if len(last) > 1 else [1]]
 
 
 def tiny(cfg: Config, data_root: Path, weights: Path, work_dir: Path) -> Config:
@@ -135,7 +135,7 @@ def tiny(cfg: Config, data_root: Path, weights: Path, work_dir: Path) -> Config:
         elif kind == 'EncoderTeacher':
             node['checkpoint'] = str(weights / f'{node["encoder"]["type"]}.pth')
         elif kind == 'HybridTarget':
-            node.update(checkpoint=str(weights / f'{GENERATOR}.pth'), alphas=None)
+            node['checkpoint'] = str(weights / f'{GENERATOR}.pth')
         elif kind in CROPS:
             node['size'] = (IMAGE, IMAGE)
         elif kind == 'SamplePhotos':

@@ -231,6 +231,21 @@ def test_a_given_teacher_is_followed_by_the_student(tmp_path):
     assert equal(encoders(again)[0].state_dict(), watch.ends[2][0])
 
 
+def test_a_run_may_start_from_weights_without_a_teacher(tmp_path):
+    trained = train(tmp_path / 'first', **dbot()).model.state_dict()
+    state = {k: v for k, v in trained.items() if '.target.' not in k}
+    torch.save({'state_dict': state}, tmp_path / 'weights.pth')
+    given = dbot(load_from=str(tmp_path / 'weights.pth'))
+    runner = build(tmp_path / 'second', **given)
+    watch = Watch(runner)
+    runner.train()
+    assert equal(*watch.begins[0])
+    start = watch.begins[0][1]
+    assert all(torch.equal(v, state[f'backbone.{k}']) for k, v in start.items())
+    saved = torch.load(tmp_path / 'second' / 'iter_2.pth', weights_only=False)
+    assert any('target.teacher' in k for k in saved['state_dict'])
+
+
 @pytest.mark.slow
 def test_replicas_are_equal_after_a_swap(tmp_path):
     given = dbot(batch_size=2)
@@ -283,6 +298,9 @@ def test_mistakes(tmp_path):
     given['model']['head']['score_prefix'] = False
     with pytest.raises(ValueError, match=r"\['PixelTarget'\], expected a Teacher"):
         train(tmp_path, **given)
+    with pytest.raises(ValueError, match=r'begin at epochs \[1.0\], expected the same'):
+        hook = dict(type='BootstrapHook', boundaries=[2])
+        train(tmp_path, **dbot(hook, boundaries=(1,)))
     given = dbot()
     arch = dict(embed_dim=16, depth=1, num_heads=2)
     other = dict(given['model']['backbone'], arch=arch)

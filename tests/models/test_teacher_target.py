@@ -290,5 +290,35 @@ def test_mistakes_of_hybrids(generator: tuple, build_mim: Any) -> None:
         build_mim(neck=NECK, head=head(hybrid(generator, alphas=[0.5])))
     target = hybrid(generator)
     target['target'] = dict(type='HOGTarget')
-    with pytest.raises(ValueError, match='predicts 192 values per 8 px, expected 108'):
+    with pytest.raises(ValueError, match=r"'PixelTarget', True, 192, 8\), expected"):
         build_mim(neck=NECK, head=head(target))
+    with pytest.raises(ValueError, match=r'alphas=None.*each of 1 outputs'):
+        build_mim(head=head(hybrid(generator)))
+    raw = dict(hybrid(generator), target=dict(type='PixelTarget', normalize=False))
+    with pytest.raises(ValueError, match="'PixelTarget', False, 192, 8"):
+        build_mim(neck=NECK, head=head(raw))
+
+
+def test_a_generator_hides_as_the_student_does(
+    generator: tuple, build_mim: Any, random_mask: Any
+) -> None:
+    model = build_mim(
+        dict(class_token=False),
+        corruption=dict(type='MixImages'),
+        neck=NECK,
+        head=head(hybrid(generator)),
+    )
+    with pytest.raises(ValueError, match='must hide patches as the trained model'):
+        model.loss(torch.randn(2, 3, 32, 32), random_mask(2, 16, 8)[:1])
+
+
+def test_what_could_not_be_read_is_not_taken_for_read(
+    tmp_path: Path, build_mim: Any, random_mask: Any
+) -> None:
+    teacher = dict(
+        type='EncoderTeacher', encoder=SMALL, checkpoint=str(tmp_path / 'none.pth')
+    )
+    model = build_mim(head=head(dict(type='TeacherTarget', teacher=teacher)))
+    for _ in range(2):
+        with pytest.raises(ValueError, match='no such file'):
+            model.loss(torch.randn(2, 3, 32, 32), random_mask(2, 16, 12))

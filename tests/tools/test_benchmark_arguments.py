@@ -11,7 +11,10 @@ CPU = ['--config', MAE, '--device', 'cpu']
 @pytest.mark.parametrize(
     ('arguments', 'expected'),
     [
-        (['--method', 'mea'], '--method mea --size base: expected one of mae base,'),
+        (
+            ['--method', 'mea'],
+            '--method mea --size base: expected one of data2vec base,',
+        ),
         (['--method', 'mae', '--size', 'tiny'], '--size tiny: expected one of'),
         (['--config', 'mae_vit'], 'no config file "mae_vit"'),
         (['--config', 'vit-base-p16_knn_in1k'], 'has no optim_wrapper'),

@@ -15,7 +15,9 @@ from mim_zoo.models.base import unwrap
 from mim_zoo.models.targets import EncoderTeacher, TeacherTarget
 from mim_zoo.registry import HOOKS
 
-from .seed import mixed_seed, seed_everything
+from ..loading import state_dict_of
+from ..schedulers import StagedCosineLR
+from .seed import mixed_seed
 
 FIRST = ('student', 'stem', 'given')
 
@@ -54,18 +56,36 @@ def check_alike(teacher: nn.Module, student: nn.Module, hook: str) -> None:
         )
 
 
+def check_stages(schedule: list[float], hook: list[int]) -> None:
+    """ValueError unless the learning rate starts again where the student does."""
+    if schedule != hook:
+        raise ValueError(
+            f'BootstrapHook: got boundaries={hook} and a StagedCosineLR whose stages '
+            f'begin at epochs {schedule}, expected the same; change both '
+            '(default_hooks.staging.boundaries, param_scheduler.0.boundaries)'
+        )
+
+
 class TeacherHook(Hook):
     """Makes the teacher follow the student, and its weights part of checkpoints."""
 
     def before_run(self, runner: Runner) -> None:
         """Before anything is loaded."""
-        for teacher in self.teachers(runner):
-            teacher.saved = True
+        self._keep(runner, True)
+
+    def before_train(self, runner: Runner) -> None:
+        """From here on there is a teacher to be saved."""
+        self._keep(runner, True)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """The teacher is in there; the file that it came from is out of date."""
+        """A new run may start from weights without a teacher, which it then makes."""
+        given = any('.target.teacher.' in name for name in state_dict_of(checkpoint))
+        starts = not (getattr(runner, '_measures', False) or runner._resume)
+        self._keep(runner, given or not starts)
+
+    def _keep(self, runner: Runner, saved: bool) -> None:
         for teacher in self.teachers(runner):
-            teacher.loaded = True
+            teacher.saved = saved
 
     def teachers(self, runner: Runner) -> list[EncoderTeacher]:
         """Those of the runner's model."""
@@ -120,6 +140,7 @@ class BootstrapHook(TeacherHook):
 
     def before_train(self, runner: Runner) -> None:
         """Check the stages; a new run gets its first teacher."""
+        super().before_train(runner)
         self._check(runner)
         if runner.iter == 0:
             self.stage = 0
@@ -160,7 +181,7 @@ class BootstrapHook(TeacherHook):
         model = unwrap(runner.model)
         cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
         with torch.random.fork_rng(devices=cuda):
-            seed_everything(mixed_seed(runner.seed, self.stage))
+            torch.manual_seed(mixed_seed(runner.seed, self.stage))
             model.reset_parameters()
         for value in model.state_dict().values():
             broadcast(value)
@@ -174,10 +195,18 @@ class BootstrapHook(TeacherHook):
                 f'BootstrapHook: got boundaries={self.boundaries} in a run of '
                 f'{runner.max_epochs} epochs, expected all before its end'
             )
-        if self.boundaries:
-            student = unwrap(runner.model).backbone
-            for teacher in self.teachers(runner):
-                check_alike(teacher.encoder, student, 'BootstrapHook')
+        student = unwrap(runner.model).backbone
+        if self.first == 'stem' and len(set(student.levels)) > 1:
+            raise ValueError(
+                "BootstrapHook: got first='stem' for an encoder whose levels differ, "
+                "of which the stem is none; use first='student'"
+            )
+        for teacher in self.teachers(runner) if self.boundaries else ():
+            check_alike(teacher.encoder, student, 'BootstrapHook')
+        for schedule in runner.param_schedulers or ():
+            if isinstance(schedule, StagedCosineLR):
+                length = 1 if schedule.by_epoch else len(runner.train_dataloader)
+                check_stages([s / length for s in schedule.starts[1:]], self.boundaries)
 
 
 @HOOKS.register_module()
@@ -200,6 +229,7 @@ class MomentumTeacherHook(TeacherHook):
 
     def before_train(self, runner: Runner) -> None:
         """A new run starts from a copy."""
+        super().before_train(runner)
         if runner.iter == 0:
             self.copy_student(runner)
 

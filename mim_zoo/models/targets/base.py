@@ -103,10 +103,11 @@ class Frozen(nn.Module):
     """Never trained: no gradients, always in evaluation mode, out of the optimizer.
 
     ``saved`` says whether its weights belong into checkpoints. They do not if they can
-    be had where they came from.
+    be had where they came from. ``loaded``: they are there, and not to be read any more.
     """
 
     saved = True
+    loaded = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,6 +125,7 @@ class Frozen(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
+        self.loaded = self.loaded or any(k.startswith(prefix) for k in state_dict)
         if not self.saved:  # what is left out is not missing
             for name, child in self.named_children():
                 for key, value in child.state_dict(prefix=f'{prefix}{name}.').items():

@@ -11,7 +11,15 @@ from mim_zoo.registry import MODELS
 
 from .base import Target, check_patches
 
-SOBEL = ((1.0, 0.0, -1.0), (2.0, 0.0, -2.0), (1.0, 0.0, -1.0))
+
+def sobel(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences along rows and columns, (B, C, H, W) each, the border reflected."""
+    x = F.pad(images, (1, 1, 1, 1), mode='reflect')
+    dx = x[..., :-2] - x[..., 2:]
+    dy = x[..., :-2, :] - x[..., 2:, :]
+    gx = dx[..., :-2, :] + 2 * dx[..., 1:-1, :] + dx[..., 2:, :]
+    gy = dy[..., :-2] + 2 * dy[..., 1:-1] + dy[..., 2:]
+    return gx, gy
 
 
 def gaussian_window(side: int, device: torch.device) -> Tensor:
@@ -30,15 +38,12 @@ def oriented_gradients(
     Magnitudes are multiplied by the window, repeated over the image; bins, of
     orientations without a sign, are whole numbers below ``bins``.
     """
-    B, C, H, W = images.shape
-    kernel = torch.tensor(SOBEL, device=images.device)
-    x = F.pad(images.reshape(B * C, 1, H, W), (1, 1, 1, 1), mode='reflect')
-    gx, gy = F.conv2d(x, torch.stack([kernel, kernel.t()])[:, None]).unbind(1)
-    side = len(window)
+    gx, gy = sobel(images)
+    (H, W), side = images.shape[-2:], len(window)
     magnitude = torch.sqrt(gx.square() + gy.square())
     magnitude = magnitude * window.repeat(-(-H // side), -(-W // side))[:H, :W]
     bin_of = (torch.atan2(gx, gy) / math.pi * bins).floor().remainder(bins)
-    return magnitude.view(B, C, H, W), bin_of.view(B, C, H, W)
+    return magnitude, bin_of
 
 
 def cell_histograms(magnitude: Tensor, bin_of: Tensor, bins: int, cell: int) -> Tensor:
@@ -82,11 +87,10 @@ class HOGTarget(Target):
     def forward(self, images: Tensor) -> Tensor:
         """(B, C_in, H, W) to (B, L, D); D: channel, bin, row and column of the cell."""
         check_patches(images.shape[-2:], self.stride)
-        with torch.autocast(images.device.type, enabled=False):
-            window = gaussian_window(self.stride, images.device)
-            magnitude, bin_of = oriented_gradients(images.float(), self.bins, window)
-            side = self.stride // self.cells
-            x = cell_histograms(magnitude, bin_of, self.bins, side)
+        window = gaussian_window(self.stride, images.device)
+        magnitude, bin_of = oriented_gradients(images.float(), self.bins, window)
+        side = self.stride // self.cells
+        x = cell_histograms(magnitude, bin_of, self.bins, side)
         x = x.unflatten(4, (-1, self.cells)).unflatten(3, (-1, self.cells))
         # (B, C_in, bins, h, cells, w, cells) to (B, h, w, C_in, bins, cells, cells)
         return x.permute(0, 3, 5, 1, 2, 4, 6).flatten(3).flatten(1, 2)

@@ -32,8 +32,8 @@ class Generator(Frozen):
         from mim_zoo.engine.loading import load_weights
 
         if not self.loaded:
-            self.loaded = True
             load_weights(self.model, self.checkpoint, min_share=1.0)
+            self.loaded = True
 
     def forward(self, images: Tensor, plan: 'Plan') -> Tensor:
         """What its last decoder predicts (V, L, D) from the patches that are seen."""
@@ -68,23 +68,25 @@ class HybridTarget(Target):
         **facts: Any,
     ):
         super().__init__(**facts)
-        if alphas is None:
+        if alphas is None and self.outputs > 1:
             alphas = torch.linspace(0, 1, self.outputs, device='cpu').tolist()
-        if len(alphas) != self.outputs or not all(0 <= a <= 1 for a in alphas):
+        self.alphas = list(alphas or ())
+        possible = all(0 <= alpha <= 1 for alpha in self.alphas)
+        if len(self.alphas) != self.outputs or not possible:
             raise ValueError(
-                f'HybridTarget: got alphas={list(alphas)}, expected one in [0, 1] for '
-                f'each of {self.outputs} outputs of the neck'
+                f'HybridTarget: got alphas={alphas}, expected one in [0, 1] for each '
+                f'of {self.outputs} outputs of the neck'
             )
-        self.alphas = list(alphas)
         self.target = MODELS.build(target, default_args=facts)
         self.generator = Generator(generator, checkpoint)
-        given = self.generator.model.heads[0].target.dim
-        stride = self.generator.model.backbone.stride
-        if given != self.target.dim or stride != self.stride:
+        mine, theirs = (
+            (type(t).__name__, getattr(t, 'normalize', None), t.dim, t.stride)
+            for t in (self.target, self.generator.model.heads[0].target)
+        )
+        if mine != theirs:
             raise ValueError(
-                f'HybridTarget: got a generator that predicts {given} values per '
-                f'{stride} px, expected {self.target.dim} per {self.stride} px as '
-                f'{type(self.target).__name__} has'
+                'HybridTarget: got a generator whose target (class, normalize, values, '
+                f'pixels of a patch) is {theirs}, expected {mine} as target says'
             )
         self.dim = self.target.dim
         self.drawable = self.target.drawable
@@ -107,6 +109,12 @@ class HybridTarget(Target):
         if min(self.alphas) == 1:
             return [truth] * self.outputs
         guess = self.generator(images, plan).float()
+        if guess.shape != truth.shape:
+            raise ValueError(
+                f'HybridTarget: got predictions {tuple(guess.shape)} of the generator, '
+                f'expected {tuple(truth.shape)}: it must hide patches as the trained '
+                'model does (corruption) and predict no class token'
+            )
         return [guess + alpha * (truth - guess) for alpha in self.alphas]
 
     def invert(self, pred: Tensor, images: Tensor) -> Tensor:

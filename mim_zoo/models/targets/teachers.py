@@ -28,7 +28,6 @@ class Teacher(Frozen):
 
     widths: Sequence[int]
     prefix_tokens: int
-    loaded = True
 
     @property
     def statistics(self) -> tuple[Tensor, Tensor] | None:
@@ -54,8 +53,8 @@ class Teacher(Frozen):
     def load(self) -> None:
         """Read the weights from where they are, once."""
         if not self.loaded:
-            self.loaded = True
             self.read_weights()
+            self.loaded = True
 
     def read_weights(self) -> None:
         """Fill the network; ValueError if that is not possible."""
