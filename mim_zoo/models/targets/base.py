@@ -103,7 +103,7 @@ class Frozen(nn.Module):
     """Never trained: no gradients, always in evaluation mode, out of the optimizer.
 
     ``saved`` says whether its weights belong into checkpoints. They do not if they can
-    be had where they came from. ``loaded``: they are there, and not to be read any more.
+    be had where they came from. ``loaded``: there they are already.
     """
 
     saved = True
