@@ -133,19 +133,14 @@ class MIMViT(Encoder):
         self.absolute_pos, self.rel_pos = absolute_pos, rel_pos
         if rel_pos == 'shared':
             self.rel_pos_bias = RelativePosition(grid, heads, self.num_prefix_tokens)
-        self.blocks = nn.ModuleList(
-            Block(
-                dim,
-                heads,
-                spec.get('mlp_ratio', 4.0),
-                drop_path=rate,
-                attn=RelativeAttention(dim, heads, grid, self.num_prefix_tokens)
-                if rel_pos == 'block'
-                else None,
-                layer_scale=layer_scale,
-            )
-            for rate in growing_rates(drop_path_rate, depth)
-        )
+        self.blocks = nn.ModuleList()
+        for rate in growing_rates(drop_path_rate, depth):
+            attn = None
+            if rel_pos == 'block':
+                attn = RelativeAttention(dim, heads, grid, self.num_prefix_tokens)
+            ratio = spec.get('mlp_ratio', 4.0)
+            block = Block(dim, heads, ratio, rate, attn=attn, layer_scale=layer_scale)
+            self.blocks.append(block)
         self.norm = nn.LayerNorm(dim, eps=1e-6) if final_norm else nn.Identity()
         self.reset_parameters()
 

@@ -135,6 +135,11 @@ def test_files_of_another_size_are_loaded_with_a_report(build_vit: Build) -> Non
 def test_resampling_keeps_planes_and_rows_of_the_prefix() -> None:
     y, x = torch.meshgrid(torch.arange(-3.0, 4), torch.arange(-3.0, 4), indexing='ij')
     table = torch.cat([(y + 2 * x).reshape(-1, 1), torch.tensor([[7.0], [8.0], [9.0]])])
+    wide = resample_table(table, (4, 4), (4, 8))[:-3].view(7, 15)
+    torch.testing.assert_close(wide[:, 7], y[:, 0])  # rows as before, W alone is finer
+    torch.testing.assert_close(
+        wide[3, 8] - wide[3, 7], torch.tensor(14 / 15), rtol=0.05, atol=0
+    )
     finer = resample_table(table, (4, 4), (8, 8))
     assert torch.equal(finer[-3:], table[-3:])
     maps = finer[:-3].view(15, 15)
@@ -171,12 +176,15 @@ def test_one_bias_for_the_batch(
 
     def watch(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor) -> Tensor:
         shapes.append(tuple(attn_mask.shape))
+        assert attn_mask.dtype == q.dtype  # not every kernel takes another one
         return attend(q, k, v, attn_mask=attn_mask)
 
     monkeypatch.setattr(layers.F, 'scaled_dot_product_attention', watch)
     for kind in ('shared', 'block'):
         build_vit(rel_pos=kind)(torch.randn(5, 3, 32, 32))
-    assert shapes == [(1, 2, 17, 17)] * 6
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            build_vit(rel_pos=kind)(torch.randn(5, 3, 32, 32))
+    assert shapes == [(1, 2, 17, 17)] * 12
 
 
 @pytest.mark.parametrize('kind', ['shared', 'block'])
@@ -262,6 +270,16 @@ def test_under_bf16(build_vit: Build) -> None:
         with torch.autocast('cpu', dtype=torch.bfloat16):
             x = vit(images)[0]
         torch.testing.assert_close(x.float(), vit(images)[0], rtol=0.1, atol=0.1)
+
+
+def test_the_class_token_has_the_position_there_is(build_vit: Build) -> None:
+    tokens = torch.randn(2, 16, 32)
+    vit = build_vit()
+    torch.nn.init.normal_(vit.pos_embed)
+    expected = vit.cls_token[0] + vit.pos_embed[0, :1]
+    assert torch.equal(vit.with_prefix(tokens)[1, :1], expected)
+    vit = build_vit(rel_pos='block', absolute_pos=False)
+    assert torch.equal(vit.with_prefix(tokens)[1, :1], vit.cls_token[0])
 
 
 def test_mistakes(build_vit: Build, build_mim: Build) -> None:
