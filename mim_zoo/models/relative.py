@@ -1,4 +1,6 @@
-"""Relative position bias over a whole grid with prefix tokens (BEiT, 2106.08254).
+"""Relative position bias: of windows, and of a whole grid with prefix tokens.
+
+The latter as in BEiT (2106.08254).
 
 Legend: a grid (h, w) of L patches, P prefix tokens (0 or 1), N = P + L. A table has
 (2 h - 1) (2 w - 1) rows, one per offset, and three more with a prefix token: of the
@@ -12,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Attention, Size
+from .layers import Attention, Size, pair
 
 TABLE = 'relative_position_bias_table'
+INDEX = 'relative_position_index'  # in files of others; here it is derived
 OF_PREFIX = 3  # rows
 
 
@@ -23,47 +26,59 @@ def rows_of(grid: Size, prefix_tokens: int) -> int:
     return (2 * grid[0] - 1) * (2 * grid[1] - 1) + OF_PREFIX * prefix_tokens
 
 
+def relative_index(window: Size, table: int | Size, device: torch.device) -> Tensor:
+    """Rows of a bias table made for windows of size ``table``, (N * N,).
+
+    For query i and key j of a window (wh, ww) no larger than that (th, tw): the row of
+    their offset, (dy + th - 1) * (2 tw - 1) + dx + tw - 1.
+    """
+    th, tw = pair(table)
+    y = torch.arange(window[0], device=device).repeat_interleave(window[1])
+    x = torch.arange(window[1], device=device).repeat(window[0])
+    dy, dx = y[:, None] - y + th - 1, x[:, None] - x + tw - 1
+    return (dy * (2 * tw - 1) + dx).flatten()
+
+
 def offset_index(grid: Size, prefix_tokens: int, device: torch.device) -> Tensor:
-    """The row of a table for query i and key j, (N, N)."""
-    h, w = grid
-    y = torch.arange(h, device=device).repeat_interleave(w)
-    x = torch.arange(w, device=device).repeat(h)
-    dy, dx = y[:, None] - y + h - 1, x[:, None] - x + w - 1
-    index = dy * (2 * w - 1) + dx
+    """The row of a grid's own table for query i and key j, (N, N)."""
+    L, rows = grid[0] * grid[1], rows_of(grid, prefix_tokens)
+    index = relative_index(grid, grid, device).view(L, L)
     if not prefix_tokens:
         return index
-    rows = rows_of(grid, 1)
-    index = F.pad(index, (1, 0, 0, 0), value=rows - 2)
-    first = torch.full((1, h * w + 1), rows - 3, device=device)
-    first = torch.cat([torch.full_like(first[:, :1], rows - 1), first[:, 1:]], dim=1)
+    index = F.pad(index, (1, 0), value=rows - 2)  # a patch looks at the prefix
+    first = F.pad(index.new_full((1, L), rows - 3), (1, 0), value=rows - 1)
     return torch.cat([first, index])
 
 
 def resample_table(table: Tensor, old: Size, new: Size) -> Tensor:
-    """A table of one grid for another, bicubic; rows of prefix tokens stay."""
+    """A table (rows, heads) of one grid for another, bicubic; prefix rows stay."""
     if old == new:
         return table
-    (h, w), heads = old, table.shape[1]
-    offsets = (2 * h - 1) * (2 * w - 1)
-    maps = table[:offsets].float().t().reshape(1, heads, 2 * h - 1, 2 * w - 1)
+    sides, offsets = (2 * old[0] - 1, 2 * old[1] - 1), rows_of(old, 0)
+    maps = table[:offsets].float().t().reshape(1, -1, *sides)
     size = (2 * new[0] - 1, 2 * new[1] - 1)
     maps = F.interpolate(maps, size=size, mode='bicubic', align_corners=False)
     return torch.cat([maps.flatten(2)[0].t().to(table.dtype), table[offsets:]])
 
 
 def table_from_file(table: Tensor, grid: Size, prefix_tokens: int, name: str) -> Tensor:
-    """A stored table made to fit; grids in files are square unless the rows agree."""
-    if len(table) == rows_of(grid, prefix_tokens):
-        return table
-    side = math.isqrt(len(table) - OF_PREFIX * prefix_tokens)
-    old = ((side + 1) // 2,) * 2
-    if len(table) != rows_of(old, prefix_tokens):
+    """A stored table made to fit a grid and its prefix tokens.
+
+    Grids in files are taken to be square unless the rows agree. Rows of a prefix token
+    are dropped, or added as zeros (what they start from).
+    """
+    stored = 1 - len(table) % 2  # offsets are odd in number, with three more even
+    offsets = len(table) - OF_PREFIX * stored
+    w = math.isqrt(max(offsets, 0)) // 2 + 1
+    old = grid if offsets == rows_of(grid, 0) else (w, w)
+    if offsets != rows_of(old, 0):
         raise ValueError(
             f'{name}: cannot tell the grid of a table of {len(table)} rows, expected '
             f'{rows_of(grid, prefix_tokens)} or those of a square grid; build the '
-            'encoder with the class_token and img_size of the file'
+            'encoder with the img_size and patch_size of the file'
         )
-    return resample_table(table, old, grid)
+    table = resample_table(table, old, grid)
+    return F.pad(table, (0, 0, 0, OF_PREFIX * (prefix_tokens - stored)))
 
 
 def bias_from_table(table: Tensor, old: Size, new: Size, prefix_tokens: int) -> Tensor:
@@ -101,8 +116,8 @@ class Tabled(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        state_dict.pop(f'{prefix}relative_position_index', None)  # derived
-        name = f'{prefix}relative_position_bias_table'
+        state_dict.pop(prefix + INDEX, None)  # derived
+        name = prefix + TABLE
         if name in state_dict:
             state_dict[name] = table_from_file(
                 state_dict[name], self.table_grid, self.table_prefix, name
@@ -135,7 +150,7 @@ class RelativeAttention(Tabled, Attention):
 def share_with_blocks(state_dict: dict[str, Any], prefix: str, depth: int) -> None:
     """A table for all blocks becomes one in each, as BEiT's fine-tuning does."""
     table = state_dict.pop(f'{prefix}rel_pos_bias.{TABLE}', None)
-    state_dict.pop(f'{prefix}rel_pos_bias.relative_position_index', None)
+    state_dict.pop(f'{prefix}rel_pos_bias.{INDEX}', None)
     if table is not None:
         for i in range(depth):
             name = f'{prefix}blocks.{i}.attn.{TABLE}'

@@ -133,19 +133,14 @@ class MIMViT(Encoder):
         self.absolute_pos, self.rel_pos = absolute_pos, rel_pos
         if rel_pos == 'shared':
             self.rel_pos_bias = RelativePosition(grid, heads, self.num_prefix_tokens)
-        self.blocks = nn.ModuleList(
-            Block(
-                dim,
-                heads,
-                spec.get('mlp_ratio', 4.0),
-                drop_path=rate,
-                attn=RelativeAttention(dim, heads, grid, self.num_prefix_tokens)
-                if rel_pos == 'block'
-                else None,
-                layer_scale=layer_scale,
-            )
-            for rate in growing_rates(drop_path_rate, depth)
-        )
+        self.blocks = nn.ModuleList()
+        for rate in growing_rates(drop_path_rate, depth):
+            attn = None
+            if rel_pos == 'block':
+                attn = RelativeAttention(dim, heads, grid, self.num_prefix_tokens)
+            ratio = spec.get('mlp_ratio', 4.0)
+            block = Block(dim, heads, ratio, rate, attn=attn, layer_scale=layer_scale)
+            self.blocks.append(block)
         self.norm = nn.LayerNorm(dim, eps=1e-6) if final_norm else nn.Identity()
         self.reset_parameters()
 
@@ -195,7 +190,8 @@ class MIMViT(Encoder):
         groups: Tensor | None = None,
     ) -> dict[int, Tensor]:
         """Prefix tokens in front, then the blocks: {block: (B, P + K, C)}."""
-        context = self.looks(size, same_group(groups, self.num_prefix_tokens))
+        allowed = same_group(groups, self.num_prefix_tokens)
+        context = self.looks(tokens.shape[1], size, allowed)
         tokens = self.with_prefix(tokens)
         wanted = {resolve_index(i, len(self.blocks), 'taps') for i in taps}
         outputs = {}
@@ -205,14 +201,29 @@ class MIMViT(Encoder):
                 outputs[i] = tokens
         return outputs
 
-    def looks(self, size: Sequence[int], allowed: Tensor | None) -> tuple[Any, ...]:
+    def looks(
+        self, length: int, size: Sequence[int], allowed: Tensor | None
+    ) -> tuple[Any, ...]:
         """What blocks are told of who may look at whom, and how much."""
-        if self.rel_pos == 'shared':
-            return (join(self.rel_pos_bias.bias(self.grid(size)), allowed),)
-        return (allowed, self.grid(size)) if self.rel_pos else (allowed,)
+        if self.rel_pos is None:
+            return (allowed,)
+        grid = self.grid(size)
+        if length != grid[0] * grid[1]:
+            raise ValueError(
+                f'rel_pos={self.rel_pos!r}: got {length} tokens, expected a token at '
+                f'each of {grid[0]} x {grid[1]} places of {tuple(size)} pixels; drop '
+                'none, or build the encoder with rel_pos=None'
+            )
+        if self.rel_pos == 'block':
+            return allowed, grid
+        return (join(self.rel_pos_bias.bias(grid), allowed),)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        """Embeddings are layer 0, block i is i + 1, all the rest the last one."""
+        """Embeddings are layer 0, block i is i + 1, all the rest the last one.
+
+        The rest: the final norm, and a table of biases that all blocks share, as in
+        BEiT (2106.08254).
+        """
         num_layers = len(self.blocks) + 2
         name = param_name.removeprefix(prefix)
         if param_name.startswith(prefix):

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .biased_attention import biased_attention
-from .layers import Size
+from .layers import Size, pair
+from .relative import INDEX, TABLE, relative_index, resample_table
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,6 @@ def spans(length: int, window: int) -> list[tuple[slice, int]]:
     whole = length // window * window
     parts = [(slice(0, whole), window), (slice(whole, length), length - whole)]
     return [(part, size) for part, size in parts if part.stop > part.start]
-
-
-def relative_index(window: Size, table: int, device: torch.device) -> Tensor:
-    """Rows of a bias table made for ``table`` x ``table`` windows, (N * N,).
-
-    For query i and key j of a window (wh, ww) no larger than that: the row of their
-    offset, (dy + table - 1) * (2 table - 1) + dx + table - 1.
-    """
-    y = torch.arange(window[0], device=device).repeat_interleave(window[1])
-    x = torch.arange(window[1], device=device).repeat(window[0])
-    dy, dx = y[:, None] - y + table - 1, x[:, None] - x + table - 1
-    return (dy * (2 * table - 1) + dx).flatten()
 
 
 def group_penalty(
@@ -103,12 +91,7 @@ def window_of(table: Tensor) -> int:
 
 def resample_bias(table: Tensor, side: int) -> Tensor:
     """A bias table ((2 w - 1)^2, heads) for another window: (side^2, heads)."""
-    old = round(table.shape[0] ** 0.5)
-    if old == side:
-        return table
-    maps = table.float().t().reshape(1, -1, old, old)
-    maps = F.interpolate(maps, size=(side, side), mode='bicubic', align_corners=False)
-    return maps.flatten(2)[0].t().to(table.dtype)
+    return resample_table(table, pair(window_of(table)), pair((side + 1) // 2))
 
 
 def joined(parts: list[Tensor], dim: int) -> Tensor:
@@ -176,8 +159,8 @@ class WindowAttention(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        state_dict.pop(prefix + 'relative_position_index', None)  # derived
-        key = prefix + 'relative_position_bias_table'
+        state_dict.pop(prefix + INDEX, None)  # derived
+        key = prefix + TABLE
         if key in state_dict:
             state_dict[key] = resample_bias(state_dict[key], self.side)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
