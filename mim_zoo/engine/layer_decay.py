@@ -1,5 +1,6 @@
 """Parameter groups: who is decayed, and how fast each depth of the encoder learns."""
 
+import inspect
 from typing import Any
 
 from mmengine.logging import print_log
@@ -10,6 +11,7 @@ from torch import nn
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 BACKBONE = 'backbone.'
+FUSED_DEVICES = ('cpu', 'cuda')
 TOP = -1  # the group of everything that comes after the last block
 
 
@@ -30,7 +32,8 @@ class LayerDecayConstructor:
       of one dimension never are, which alone is MAE's rule for pre-training; its
       fine-tuning adds ``('pos_embed', 'cls_token')`` (2111.06377).
 
-    Frozen parameters are left out. ``CosineAnnealingLR(eta_min_ratio=...)`` then gives
+    Frozen parameters are left out. PyTorch's own optimizers update all parameters in
+    one kernel where they can, unless ``fused`` or ``foreach`` say otherwise. ``CosineAnnealingLR(eta_min_ratio=...)`` then gives
     each layer its own floor, as officially; ``eta_min`` one floor for all. Raises
     ValueError for an unknown key, a rate outside (0, 1], ``head_with_last_block``
     without layers that learn more slowly, a name that matches nothing, and a model
@@ -68,7 +71,8 @@ class LayerDecayConstructor:
         if is_model_wrapper(model):
             model = model.module  # type: ignore[assignment]
         groups = self.param_groups(model)
-        optimizer = OPTIMIZERS.build({**self.optimizer_cfg, 'params': groups})
+        settings = {**fused_if_possible(self.optimizer_cfg, model), 'params': groups}
+        optimizer = OPTIMIZERS.build(settings)
         wrapper = {'type': 'OptimWrapper', **self.wrapper_cfg, 'optimizer': optimizer}
         return OPTIM_WRAPPERS.build(wrapper)
 
@@ -127,6 +131,21 @@ class LayerDecayConstructor:
             if distance := num_layers - 1 - layer:
                 return layer, self.rate**distance
         return TOP, self.rate**self.top_distance
+
+
+def fused_if_possible(optimizer_cfg: dict[str, Any], model: nn.Module) -> dict:
+    """The settings, with ``fused=True`` if this optimizer has it for these devices."""
+    kind = optimizer_cfg.get('type')
+    found = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
+    if not inspect.isclass(found) or not found.__module__.startswith('torch.optim.'):
+        return optimizer_cfg
+    known = inspect.signature(found).parameters
+    decided = {'fused', 'foreach', 'differentiable'} & optimizer_cfg.keys()
+    params = [p for p in model.parameters() if p.requires_grad]
+    able = all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in params)
+    if decided or not able or 'fused' not in known:
+        return optimizer_cfg
+    return {**optimizer_cfg, 'fused': True}
 
 
 def _top_distance(with_last_block: Any, rate: float) -> int:

@@ -109,3 +109,23 @@ def test_the_last_block_needs_layer_decay(model: nn.Module) -> None:
 def test_the_last_block_is_a_bool(model: nn.Module, value: object) -> None:
     with pytest.raises(ValueError, match=f'got {value!r}, expected True or False'):
         build(model, layer_decay_rate=0.7, head_with_last_block=value)
+
+
+@pytest.mark.parametrize(
+    ('optimizer', 'fused'),
+    [
+        (dict(type='AdamW', lr=LR), True),
+        (dict(type='AdamW', lr=LR, foreach=True), None),
+        (dict(type='AdamW', lr=LR, fused=False), False),
+        (dict(type='RMSprop', lr=LR), None),  # PyTorch has no such kernel
+    ],
+)
+def test_the_update_is_one_kernel_where_there_is_one(optimizer: dict, fused) -> None:
+    wrapper = LayerDecayConstructor(dict(optimizer=optimizer))(nn.Linear(2, 2))
+    groups = wrapper.optimizer.param_groups
+    assert [group.get('fused') for group in groups] == [fused] * len(groups)
+
+
+def test_a_fused_update_is_not_asked_of_other_devices(model: nn.Module) -> None:
+    cfg = dict(optimizer=dict(type='AdamW', lr=LR))
+    assert not LayerDecayConstructor(cfg)(model).optimizer.param_groups[0]['fused']
