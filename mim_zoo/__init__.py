@@ -3,9 +3,12 @@
 from importlib import import_module
 from typing import Any
 
+from .mmcv_ops import install
 from .version import __version__
 
 __all__ = ['__version__', 'extract_features', 'get_model', 'list_models']
+
+install()
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,8 @@ from .models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from .models.encoder import Encoder, check_shapes, pool_tokens
 from .models.mixmim_vit import MixMIMViT
 from .models.stages import HIERARCHICAL_ARCHS
-from .models.vit import ARCHS, MIMViT
+from .models.vit import MIMViT
+from .models.vit_options import ARCHS
 from .paths import shipped_config, shipped_configs
 from .registry import MODELS
 

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mim_zoo.models.vit import ARCHS, MIMViT
+from mim_zoo.models.vit import MIMViT
+from mim_zoo.models.vit_options import ARCHS
 
 from .family import (
     DECODER,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mim_zoo.engine.loading import load_weights
 from mim_zoo.models.encoder import Encoder, pool_tokens
-from mim_zoo.models.vit import ARCHS
+from mim_zoo.models.vit_options import ARCHS
 
 from .names import family_of
 

@@ -33,11 +33,11 @@ class LayerDecayConstructor:
       fine-tuning adds ``('pos_embed', 'cls_token')`` (2111.06377).
 
     Frozen parameters are left out. PyTorch's own optimizers update all parameters in
-    one kernel where they can, unless ``fused`` or ``foreach`` say otherwise. ``CosineAnnealingLR(eta_min_ratio=...)`` then gives
-    each layer its own floor, as officially; ``eta_min`` one floor for all. Raises
-    ValueError for an unknown key, a rate outside (0, 1], ``head_with_last_block``
-    without layers that learn more slowly, a name that matches nothing, and a model
-    without layers to decay.
+    one kernel where they can, unless ``fused`` or ``foreach`` say otherwise.
+    ``CosineAnnealingLR(eta_min_ratio=...)`` then gives each layer its own floor, as
+    officially; ``eta_min`` one floor for all. Raises ValueError for an unknown key, a
+    rate outside (0, 1], ``head_with_last_block`` without layers that learn more slowly,
+    a name that matches nothing, and a model without layers to decay.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ from .losses import MaskedCosine, MaskedL1, MaskedMSE, MaskedSmoothL1
 from .mim import DBOT, MAE, MFF, MIM, DeepMIM, MixMIM, PixMIM
 from .mixmim_vit import MixMIMViT
 from .necks import LevelFusion
+from .pyramid import ChannelNorm, SimpleFeaturePyramid, TapNorm, TapPyramid
 from .targets import (
     EncoderTeacher,
     HOGTarget,
@@ -28,6 +29,7 @@ __all__ = [
     'MFF',
     'MIM',
     'BatchAugment',
+    'ChannelNorm',
     'Classifier',
     'DeepMIM',
     'DropPatches',
@@ -53,6 +55,9 @@ __all__ = [
     'MixMIMViT',
     'PixMIM',
     'PixelTarget',
+    'SimpleFeaturePyramid',
+    'TapNorm',
+    'TapPyramid',
     'TeacherTarget',
     'TimmTeacher',
     'TransformerDecoder',

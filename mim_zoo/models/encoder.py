@@ -7,8 +7,10 @@ Legend: B images, P prefix tokens, L' tokens at the stem, K tokens given to
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .layers import Size, pair
 
@@ -22,7 +24,8 @@ class Encoder(BaseModule):
     block), ``out_indices`` (blocks whose maps ``forward`` gives) and ``norm``, which
     ``forward`` and the necks put on an output that contains the last block, and on no
     other. ``whole_grid``: the trunk needs a token at every place of the stem's grid;
-    ``needs_groups``: it has parameters that only groups use.
+    ``needs_groups``: it has parameters that only groups use; ``with_cp``: blocks are
+    recomputed in the backward pass instead of stored.
     """
 
     whole_grid = False
@@ -34,9 +37,15 @@ class Encoder(BaseModule):
     out_indices: Sequence[int]
     norm: nn.Module
 
-    def __init__(self, img_size: int | Sequence[int], init_cfg: dict | None):
+    def __init__(
+        self,
+        img_size: int | Sequence[int],
+        init_cfg: dict | None,
+        with_cp: bool = False,
+    ):
         super().__init__(init_cfg)
         self.img_size = pair(img_size)
+        self.with_cp = with_cp
 
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, C_in, H, W) to tokens (B, L', C) and positions (1, L', C)."""
@@ -60,6 +69,12 @@ class Encoder(BaseModule):
     def with_prefix(self, tokens: Tensor) -> Tensor:
         """What enters the first block: prefix tokens in front of (B, K, C), if any."""
         return tokens
+
+    def run_block(self, block: nn.Module, x: Tensor, *context: Any) -> Tensor:
+        """Tokens after one block of the trunk."""
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(block, x, *context, use_reentrant=False)
+        return block(x, *context)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """(layer id, number of layers) of a parameter, for layer-wise lr decay."""

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mim_zoo.registry import MODELS
 
@@ -111,7 +110,7 @@ class MixMIMViT(Encoder):
         with_cp: bool = False,
         init_cfg: dict | None = None,
     ):
-        super().__init__(img_size, init_cfg)
+        super().__init__(img_size, init_cfg, with_cp)
         if group_mode not in ('attention', 'embedding'):
             raise ValueError(
                 f"group_mode: got {group_mode!r}, expected 'attention' or 'embedding'"
@@ -120,7 +119,6 @@ class MixMIMViT(Encoder):
         specs = read_stages(arch, windows)
         self.in_channels = in_channels
         self.num_prefix_tokens = 0
-        self.with_cp = with_cp
         self.patch_size, self.stride = specs[0].stride, specs[-1].stride
         self.levels = tuple((s.dim, s.stride) for s in specs for _ in range(s.depth))
         self.ends = list(accumulate(s.depth for s in specs))  # the next stage's first
@@ -187,9 +185,10 @@ class MixMIMViT(Encoder):
             if stage.group_embed is not None and groups is not None:
                 x = x + F.embedding(groups.long(), stage.group_embed)
                 labels = None
-            regions = cut(grid, stage.window, labels, x.device)
+            window = stage.window
+            regions = cut(grid, window, labels, x.device, table=window)
             for i, block in enumerate(stage.blocks, first):
-                x = self._run(block, x, grid, regions)
+                x = self.run_block(block, x, grid, regions)
                 if i in wanted:
                     outputs[i] = x
             if len(outputs) == len(wanted) or stage.downsample is None:
@@ -199,11 +198,6 @@ class MixMIMViT(Encoder):
                 groups = groups.view(-1, *grid)[:, ::2, ::2].flatten(1)
             grid = -(-grid[0] // 2), -(-grid[1] // 2)
         return outputs
-
-    def _run(self, block: nn.Module, x: Tensor, *context: Any) -> Tensor:
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(block, x, *context, use_reentrant=False)
-        return block(x, *context)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Embeddings are layer 0, block i is i + 1, all the rest the last one.

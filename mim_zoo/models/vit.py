@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from mim_zoo.registry import MODELS
 
 from .encoder import Encoder
+from .grid_attention import GridAttention
 from .layers import (
+    Attention,
     Block,
     PatchEmbed,
+    Size,
     growing_rates,
     init_transformer,
     position_from_file,
@@ -30,49 +33,8 @@ from .relative import (
     join,
     share_with_blocks,
 )
-
-ARCHS: dict[str, dict[str, int]] = {
-    'micro': dict(embed_dim=96, depth=6, num_heads=3),
-    'tiny': dict(embed_dim=192, depth=12, num_heads=3),
-    'small': dict(embed_dim=384, depth=12, num_heads=6),  # DeiT-S
-    'base': dict(embed_dim=768, depth=12, num_heads=12),
-    'large': dict(embed_dim=1024, depth=24, num_heads=16),
-    'huge': dict(embed_dim=1280, depth=32, num_heads=16, patch_size=14),
-}
-
-
-def read_arch(arch: str | dict, known: dict[str, dict]) -> dict[str, Any]:
-    """The numbers of an architecture given by name or as a dict."""
-    if isinstance(arch, dict):
-        needed = {'embed_dim', 'depth', 'num_heads'}
-        if missing := needed - arch.keys():
-            raise ValueError(f'arch {arch}: lacks {sorted(missing)}')
-        if unknown := arch.keys() - needed - {'mlp_ratio'}:
-            raise ValueError(
-                f'arch {arch}: got {sorted(unknown)}, expected '
-                f'{sorted(needed)} and perhaps mlp_ratio'
-            )
-        return dict(arch)
-    if arch not in known:
-        raise ValueError(
-            f'arch: got {arch!r}, expected one of {list(known)} or '
-            'dict(embed_dim=..., depth=..., num_heads=...)'
-        )
-    return dict(known[arch])
-
-
-def check_positions(rel_pos: str | None, absolute: bool, learned: bool) -> None:
-    """ValueError unless something tells the places of an image apart."""
-    if rel_pos not in (None, 'shared', 'block'):
-        raise ValueError(
-            f"rel_pos: got {rel_pos!r}, expected 'shared', 'block' or None"
-        )
-    if not absolute and (learned or rel_pos is None):
-        raise ValueError(
-            f'absolute_pos=False: got rel_pos={rel_pos!r} and learned_pos={learned}, '
-            "expected rel_pos='shared' or 'block', and no positions to learn: nothing "
-            'else would tell the places apart'
-        )
+from .vit_options import ARCHS, check_positions, check_windows, read_arch
+from .windows import cut
 
 
 @MODELS.register_module()
@@ -89,9 +51,14 @@ class MIMViT(Encoder):
         final_norm: False when whoever uses the encoder brings a norm of its own.
         rel_pos: a relative position bias over the whole image (BEiT, 2106.08254):
             'shared' by all blocks, or one per 'block', into which a shared one of a
-            file is copied.
+            file is copied. 'decomposed': by rows and columns in each block's windows
+            (ViTDet, 2203.16527), without a class token.
         absolute_pos: False for relative positions alone.
         layer_scale: first value of LayerScale (2103.17239); None for none.
+        window: side in tokens of the windows that attention stays within, for large
+            images; None for the whole image. Borders have smaller windows.
+        global_blocks: those that look at the whole image all the same.
+        with_cp: recompute blocks in the backward pass instead of storing them.
     """
 
     def __init__(
@@ -108,11 +75,16 @@ class MIMViT(Encoder):
         rel_pos: str | None = None,
         absolute_pos: bool = True,
         layer_scale: float | None = None,
+        window: int | None = None,
+        global_blocks: Sequence[int] = (),
+        with_cp: bool = False,
         init_cfg: dict | None = None,
     ):
-        super().__init__(img_size, init_cfg)
+        super().__init__(img_size, init_cfg, with_cp)
         check_positions(rel_pos, absolute_pos, learned_pos)
-        self.whole_grid = rel_pos is not None
+        check_windows(window, global_blocks, rel_pos, class_token)
+        self.on_grid = window is not None or rel_pos == 'decomposed'
+        self.whole_grid = self.on_grid or rel_pos is not None
         spec = read_arch(arch, ARCHS)
         dim, depth = spec['embed_dim'], spec['depth']
         self.stride = patch_size or spec.get('patch_size', 16)
@@ -131,24 +103,40 @@ class MIMViT(Encoder):
                 torch.empty(1, places, dim), requires_grad=learned_pos
             )
         self.absolute_pos, self.rel_pos = absolute_pos, rel_pos
+        self.window = window
+        wide = range(depth) if window is None else global_blocks
+        self.global_blocks = {resolve_index(i, depth, 'global_blocks') for i in wide}
         if rel_pos == 'shared':
             self.rel_pos_bias = RelativePosition(grid, heads, self.num_prefix_tokens)
-        self.blocks = nn.ModuleList()
-        for rate in growing_rates(drop_path_rate, depth):
-            attn = None
-            if rel_pos == 'block':
-                attn = RelativeAttention(dim, heads, grid, self.num_prefix_tokens)
-            ratio = spec.get('mlp_ratio', 4.0)
-            block = Block(dim, heads, ratio, rate, attn=attn, layer_scale=layer_scale)
-            self.blocks.append(block)
+        ratio = spec.get('mlp_ratio', 4.0)
+        self.blocks = nn.ModuleList(
+            Block(
+                *(dim, heads, ratio, rate),
+                attn=self.attention(i, dim, heads),
+                layer_scale=layer_scale,
+            )
+            for i, rate in enumerate(growing_rates(drop_path_rate, depth))
+        )
         self.norm = nn.LayerNorm(dim, eps=1e-6) if final_norm else nn.Identity()
         self.reset_parameters()
+
+    def attention(self, index: int, dim: int, heads: int) -> Attention | None:
+        """That of a block, None for the plain one."""
+        grid = self.grid(self.img_size)
+        if self.rel_pos == 'block':
+            return RelativeAttention(dim, heads, grid, self.num_prefix_tokens)
+        if not self.on_grid:
+            return None
+        side = grid
+        if self.window is not None and index not in self.global_blocks:
+            side = self.window, self.window
+        return GridAttention(dim, heads, side if self.rel_pos else None)
 
     def reset_parameters(self) -> None:
         """Random init as in MAE (2111.06377); positions become sine-cosine."""
         init_transformer(self)
         for part in self.modules():
-            if isinstance(part, Tabled):
+            if isinstance(part, Tabled | GridAttention):
                 part.reset_parameters()
         if self.num_prefix_tokens:
             nn.init.normal_(self.cls_token, std=0.02)
@@ -190,33 +178,49 @@ class MIMViT(Encoder):
         groups: Tensor | None = None,
     ) -> dict[int, Tensor]:
         """Prefix tokens in front, then the blocks: {block: (B, P + K, C)}."""
-        allowed = same_group(groups, self.num_prefix_tokens)
-        context = self.looks(tokens.shape[1], size, allowed)
+        contexts = self.contexts(tokens.shape[1], size, groups, tokens.device)
         tokens = self.with_prefix(tokens)
         wanted = {resolve_index(i, len(self.blocks), 'taps') for i in taps}
         outputs = {}
         for i, block in enumerate(self.blocks[: max(wanted) + 1]):
-            tokens = block(tokens, *context)
+            tokens = self.run_block(block, tokens, *contexts[i])
             if i in wanted:
                 outputs[i] = tokens
         return outputs
 
-    def looks(
-        self, length: int, size: Sequence[int], allowed: Tensor | None
-    ) -> tuple[Any, ...]:
-        """What blocks are told of who may look at whom, and how much."""
-        if self.rel_pos is None:
-            return (allowed,)
-        grid = self.grid(size)
-        if length != grid[0] * grid[1]:
+    def contexts(
+        self,
+        length: int,
+        size: Sequence[int],
+        groups: Tensor | None,
+        device: torch.device,
+    ) -> list[tuple[Any, ...]]:
+        """What each block is told of who may look at whom, and how much."""
+        depth, grid = len(self.blocks), self.grid(size)
+        if self.whole_grid and length != grid[0] * grid[1]:
             raise ValueError(
-                f'rel_pos={self.rel_pos!r}: got {length} tokens, expected a token at '
-                f'each of {grid[0]} x {grid[1]} places of {tuple(size)} pixels; drop '
-                'none, or build the encoder with rel_pos=None'
+                f'rel_pos={self.rel_pos!r}, window={self.window}: got {length} tokens, '
+                f'expected a token at each of {grid[0]} x {grid[1]} places of '
+                f'{tuple(size)} pixels; drop none, or build the encoder with '
+                'rel_pos=None and window=None'
             )
-        if self.rel_pos == 'block':
-            return allowed, grid
-        return (join(self.rel_pos_bias.bias(grid), allowed),)
+        if self.on_grid:
+            return self.grid_contexts(grid, groups, device)
+        allowed = same_group(groups, self.num_prefix_tokens)
+        if self.rel_pos == 'shared':
+            return [(join(self.rel_pos_bias.bias(grid), allowed),)] * depth
+        return [(allowed, grid) if self.rel_pos else (allowed,)] * depth
+
+    def grid_contexts(
+        self, grid: Size, groups: Tensor | None, device: torch.device
+    ) -> list[tuple[Any, ...]]:
+        """The grid and the regions that each block attends in."""
+        whole = grid, cut(grid, max(grid), groups, device)
+        if self.window is None:
+            return [whole] * len(self.blocks)
+        local = grid, cut(grid, self.window, groups, device)
+        each = range(len(self.blocks))
+        return [whole if i in self.global_blocks else local for i in each]
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Embeddings are layer 0, block i is i + 1, all the rest the last one.

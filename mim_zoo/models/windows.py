@@ -6,7 +6,7 @@ masking what was padded, at no cost.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +22,15 @@ from .relative import INDEX, TABLE, relative_index, resample_table
 class Region:
     """A part of the grid that is cut into windows of one size.
 
-    rows, columns: where it is; window: (wh, ww); index (N * N,) into a bias table;
-    penalty (1 | B, nW, 1, N, N): -inf where a token may not look, or None.
+    rows, columns: where it is; window: (wh, ww); penalty (1 | B, nW, 1, N, N): -inf
+    where a token may not look, or None; index (N * N,) into a bias table, if there is.
     """
 
     rows: slice
     columns: slice
     window: Size
-    index: Tensor
     penalty: Tensor | None
+    index: Tensor | None = None
 
     @property
     def windows(self) -> Size:
@@ -62,12 +62,17 @@ def group_penalty(
 
 
 def cut(
-    grid: Size, window: int, groups: Tensor | None, device: torch.device
+    grid: Size,
+    window: int,
+    groups: Tensor | None,
+    device: torch.device,
+    table: int | None = None,
 ) -> list[list[Region]]:
     """The regions of a grid, row by row; groups (1 | B, L) label its tokens.
 
     Made once for all blocks of a stage; up to two by two, one if the window divides the
-    grid. A window larger than the grid becomes the grid.
+    grid. A window larger than the grid becomes the grid. ``table``: the window that
+    bias tables are for.
     """
     labels = None if groups is None else groups.view(-1, *grid)
     regions = []
@@ -75,13 +80,43 @@ def cut(
         row = []
         for columns, ww in spans(grid[1], window):
             size = (wh, ww)
-            penalty = None
+            penalty, index = None, None
             if labels is not None:
                 penalty = group_penalty(labels, (rows, columns), size)
-            index = relative_index(size, window, device)
-            row.append(Region(rows, columns, size, index, penalty))
+            if table is not None:
+                index = relative_index(size, table, device)
+            row.append(Region(rows, columns, size, penalty, index))
         regions.append(row)
     return regions
+
+
+def to_windows(x: Tensor, region: Region) -> Tensor:
+    """The windows of a region: (B, h, w, C) to (B, nW, N, C)."""
+    (nh, nw), (wh, ww), (B, _, _, C) = region.windows, region.window, x.shape
+    x = x[:, region.rows, region.columns].reshape(B, nh, wh, nw, ww, C)
+    return x.transpose(2, 3).reshape(B, nh * nw, wh * ww, C)
+
+
+def from_windows(x: Tensor, region: Region) -> Tensor:
+    """Windows (B, nW, N, C) to the region they were cut from, (B, rows, columns, C)."""
+    (nh, nw), (wh, ww), (B, _, _, C) = region.windows, region.window, x.shape
+    x = x.reshape(B, nh, nw, wh, ww, C).transpose(2, 3)
+    return x.reshape(B, nh * wh, nw * ww, C)
+
+
+def by_region(
+    x: Tensor,
+    grid: Size,
+    regions: Sequence[Sequence[Region]],
+    attend: Callable[[Tensor, Region], Tensor],
+) -> Tensor:
+    """``attend``, of windows (B, nW, N, C), on every region of tokens (B, L, C)."""
+    x = x.unflatten(1, grid)  # (B, h, w, C)
+    rows = [
+        joined([from_windows(attend(to_windows(x, r), r), r) for r in row], dim=2)
+        for row in regions
+    ]
+    return joined(rows, dim=1).flatten(1, 2)
 
 
 def window_of(table: Tensor) -> int:
@@ -128,30 +163,18 @@ class WindowAttention(nn.Module):
         self, x: Tensor, grid: Size, regions: Sequence[Sequence[Region]]
     ) -> Tensor:
         """Tokens (B, L, C) of a grid that ``cut`` made the regions of."""
-        x = x.unflatten(1, grid)  # (B, h, w, C)
-        return joined(
-            [
-                joined([self.attend(x, region) for region in row], dim=2)
-                for row in regions
-            ],
-            dim=1,
-        ).flatten(1, 2)
+        return by_region(x, grid, regions, self.attend)
 
     def attend(self, x: Tensor, region: Region) -> Tensor:
-        """The windows of one region: (B, h, w, C) to (B, rows, columns, C)."""
-        (nh, nw), (wh, ww), (B, _, _, C) = region.windows, region.window, x.shape
-        x = x[:, region.rows, region.columns].reshape(B, nh, wh, nw, ww, C)
-        # cut before the projection, for a third of the copying
-        x = x.transpose(2, 3).reshape(B, nh * nw, wh * ww, C)
+        """Windows (B, nW, N, C), cut before the projection: a third of the copying."""
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
         bias = self.bias(region).to(qkv.dtype)  # (1 | B, nW | 1, heads, N, N)
-        x = self.proj(biased_attention(qkv, bias).flatten(3))
-        x = x.reshape(B, nh, nw, wh, ww, C).transpose(2, 3)
-        return x.reshape(B, nh * wh, nw * ww, C)
+        return self.proj(biased_attention(qkv, bias).flatten(3))
 
     def bias(self, region: Region) -> Tensor:
         """Of relative positions and groups, broadcast over the batch if those are."""
         N = region.window[0] * region.window[1]
+        assert region.index is not None  # cut(..., table=...)
         bias = self.relative_position_bias_table.index_select(0, region.index)
         bias = bias.t().reshape(1, 1, -1, N, N)
         return bias if region.penalty is None else bias + region.penalty

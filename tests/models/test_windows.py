@@ -55,7 +55,7 @@ def test_it_is_attention_within_windows_and_groups(
     x = torch.randn(3, grid[0] * grid[1], DIM)
     rows = {'no groups': 0, 'shared': 1, 'one per image': 3}[kind]
     groups = torch.rand(rows, x.shape[1]) < 0.5 if rows else None
-    regions = cut(grid, window, groups, x.device)
+    regions = cut(grid, window, groups, x.device, window)
     found = layer(x, grid, regions)
     torch.testing.assert_close(found, dense(layer, x, grid, window, groups))
 
@@ -63,7 +63,7 @@ def test_it_is_attention_within_windows_and_groups(
 def test_labels_may_be_numbers() -> None:
     layer = attention(4)
     x, labels = torch.randn(2, 64, DIM), torch.randint(0, 3, (1, 64))
-    found = layer(x, (8, 8), cut((8, 8), 4, labels, x.device))
+    found = layer(x, (8, 8), cut((8, 8), 4, labels, x.device, 4))
     torch.testing.assert_close(found, dense(layer, x, (8, 8), 4, labels))
 
 
@@ -93,7 +93,7 @@ def shapes_given(
     monkeypatch.setattr(biased_attention, 'F', Watched)
     x = torch.randn(6, 64, DIM)
     with torch.no_grad():
-        attention(4)(x, (8, 8), cut((8, 8), 4, groups, x.device))
+        attention(4)(x, (8, 8), cut((8, 8), 4, groups, x.device, 4))
     return seen
 
 
