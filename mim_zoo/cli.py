@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import registry
+from .engine.data_root import move_data
 from .errors import fail
 from .paths import shipped_config, shipped_configs
 from .registry import RUNNERS, SCOPE
@@ -82,7 +83,10 @@ def load_config(args: argparse.Namespace) -> Config:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = find_config(args.config)
     cfg = Config.fromfile(path)
+    data_root = cfg.get('data_root')
     cfg.merge_from_dict(checked_options(cfg, args.cfg_options))
+    if data_root and cfg.data_root != data_root:
+        move_data(cfg, data_root)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
@@ -233,6 +237,23 @@ def enable_resume(cfg: Config, resume: str) -> None:
     if resume != 'auto':
         check_file(resume, '--resume')
         cfg.load_from = resume
+
+
+def enable_pictures(cfg: Config, folder: str) -> None:
+    """Draw predictions beside the truth and write them into ``folder``."""
+    hook = (cfg.get('default_hooks') or {}).get('visualization')
+    if not hook:
+        fail(
+            '--show-dir: the config has no default_hooks.visualization, which draws '
+            'the predictions of detectors (DetVisualizationHook) and segmenters '
+            '(SegVisualizationHook). For reconstructions: tools/show_reconstruction.py.'
+        )
+    folder = str(Path(folder).resolve())  # mmdet puts a relative one below itself
+    hook.update(draw=True, interval=1)
+    if str(hook.type).split('.')[-1] == 'DetVisualizationHook':
+        hook.test_out_dir = folder
+    else:
+        cfg.visualizer.save_dir = folder
 
 
 def check_pretrained(cfg: Config) -> None:

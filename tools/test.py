@@ -19,6 +19,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = cli.make_parser('Measure a checkpoint by what a config evaluates.')
     parser.add_argument('checkpoint', help='file to measure')
+    parser.add_argument(
+        '--show-dir', metavar='FOLDER', help='write pictures of the predictions there'
+    )
     parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
     return parser.parse_args(argv)
 
@@ -38,6 +41,8 @@ def measure(args: argparse.Namespace) -> None:
         if cfg.get(part) is None:
             cli.fail(f'"{args.config}" has no {part}: there is nothing to measure.')
     cli.check_file(args.checkpoint, 'checkpoint')
+    if args.show_dir:
+        cli.enable_pictures(cfg, args.show_dir)
     cfg.load_from, cfg.resume = args.checkpoint, False
     runner = cli.build_runner(cfg)
     metrics = cli.plain_metrics(runner.test())

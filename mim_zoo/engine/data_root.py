@@ -24,6 +24,28 @@ def fill_data_root(part: Any, cfg: Mapping[str, Any]) -> Any:
     return _filled(part, None if root is None else str(root).rstrip('/') or '/')
 
 
+def move_data(cfg: Any, old: str) -> None:
+    """Point data sets and metrics that begin with the folder ``old`` to ``data_root``.
+
+    For configs of mmdet and mmseg, which write the value of ``data_root`` into each of
+    them, so that another one on the command line would move nothing.
+    """
+    for key in list(cfg):
+        if str(key).endswith(('dataloader', 'evaluator')):
+            cfg[key] = _moved(cfg[key], old.rstrip('/'), str(cfg.data_root).rstrip('/'))
+
+
+def _moved(part: Any, old: str, new: str) -> Any:
+    if isinstance(part, str):
+        inside = part == old or part.startswith(old + '/')
+        return new + part[len(old) :] if inside else part
+    if isinstance(part, dict):
+        return type(part)({key: _moved(value, old, new) for key, value in part.items()})
+    if isinstance(part, list | tuple):
+        return type(part)(_moved(value, old, new) for value in part)
+    return part
+
+
 def _filled(part: Any, root: str | None) -> Any:
     if isinstance(part, str) and PLACE in part:
         if root is None:

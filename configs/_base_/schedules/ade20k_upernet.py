@@ -1,0 +1,35 @@
+# 160,000 iterations of 16 images (BEiT, 2106.08254)
+optim_wrapper = dict(
+    type='mim_zoo.AmpOptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor='mim_zoo.LayerDecayConstructor',
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-6, begin=0, end=1500, by_epoch=False),
+    dict(
+        type='PolyLR',
+        power=1.0,
+        eta_min=0.0,
+        begin=1500,
+        end=160000,
+        by_epoch=False,
+    ),
+]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=160000, val_interval=16000)
+val_cfg = dict(type='mim_zoo.ValLoop')
+test_cfg = dict(type='mim_zoo.TestLoop')
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(
+        type='mim_zoo.SafeCheckpointHook',
+        by_epoch=False,
+        interval=8000,
+        max_keep_ckpts=3,
+        save_best='mIoU',
+    ),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='SegVisualizationHook'),
+)
+auto_scale_lr = dict(enable=False, base_batch_size=16)
