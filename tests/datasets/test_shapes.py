@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mim_zoo.datasets import read_image
 from mim_zoo.datasets.shapes import (
     CLASSES,
     class_map,
@@ -66,6 +67,16 @@ def test_layout(folder):
     assert set(np.unique(maps)) == set(range(len(CLASSES) + 1))
     names = (folder / 'classes.txt').read_text().split()
     assert names == ['background', *CLASSES]
+
+
+def test_files_hold_the_scene_of_their_number(folder):
+    for i in (0, 11):
+        rng = np.random.default_rng([0, 0, i])
+        image, instances = draw_scene(SIZE, rng, shapes=(2, 9), visible=0.4)
+        stored = read_image(folder / 'images' / 'train' / f'{i:05d}.jpg')
+        assert np.abs(stored.astype(int) - image).mean() < 12  # JPEG
+        labels = cv2.imread(str(folder / 'annotations' / 'train' / f'{i:05d}.png'), -1)
+        assert np.array_equal(labels, class_map(instances, SIZE))
 
 
 def test_the_same_seed_writes_the_same_files(folder, tmp_path):
