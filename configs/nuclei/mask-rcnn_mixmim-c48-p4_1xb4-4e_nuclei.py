@@ -1,0 +1,64 @@
+# Mask R-CNN on cell nuclei, a small MixMIM encoder, its three maps, an FPN
+#   python tools/train.py configs/folder/mixmim_mixmim-c48-p4_1xb64-coslr-4e_folder-128px.py \
+#       --cfg-options data_root=/path/to/nuclei/train
+#   python tools/train.py configs/nuclei/mask-rcnn_mixmim-c48-p4_1xb4-4e_nuclei.py \
+#       --cfg-options data_root=/path/to/nuclei
+# From scratch: --cfg-options model.backbone.init_cfg=None
+# Hardware: 2 CPU cores, TIME.
+# Expected (measured, seed 0): RESULT
+_base_ = [
+    '../_base_/models/mask-rcnn_small.py',
+    '../_base_/datasets/nuclei.py',
+    '../_base_/runtimes/mmdet.py',
+]
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mim_zoo.MixMIMViT',
+        arch=dict(
+            embed_dim=48,
+            depths=(1, 4, 1),
+            num_heads=(2, 4, 8),
+            windows=(8, 8, 8),
+            patch_size=4,
+        ),
+        img_size=256,
+        out_indices=(0, 1, 2),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='work_dirs/mixmim_mixmim-c48-p4_1xb64-coslr-4e_folder-128px/epoch_4.pth',
+            prefix='backbone.',
+        ),
+    ),
+    neck=[
+        dict(type='mim_zoo.TapNorm', channels=(48, 96, None)),
+        dict(
+            type='FPN',
+            in_channels=[48, 96, 192],
+            out_channels=64,
+            norm_cfg=dict(type='mim_zoo.ChannelNorm'),
+            num_outs=4,
+        ),
+    ],
+    rpn_head=dict(anchor_generator=dict(strides=[4, 8, 16, 32])),
+    roi_head=dict(
+        bbox_roi_extractor=dict(featmap_strides=[4, 8, 16]),
+        mask_roi_extractor=dict(featmap_strides=[4, 8, 16]),
+    ),
+)
+
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor='mim_zoo.LayerDecayConstructor',
+    clip_grad=dict(max_norm=10.0),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, begin=0, end=50, by_epoch=False),
+    dict(type='MultiStepLR', milestones=[3], gamma=0.1, by_epoch=True),
+]
+train_cfg = dict(type='mim_zoo.EpochTrainLoop', max_epochs=4, val_interval=4)
+val_cfg = dict(type='mim_zoo.ValLoop')
+test_cfg = dict(type='mim_zoo.TestLoop')
+auto_scale_lr = dict(enable=False, base_batch_size=4)

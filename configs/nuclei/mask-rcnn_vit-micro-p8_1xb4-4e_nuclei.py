@@ -1,0 +1,52 @@
+# Mask R-CNN on cell nuclei, ViT-micro/8 with a simple feature pyramid
+#   python tools/train.py configs/folder/mae_vit-micro-p8_1xb64-coslr-8e_folder-128px.py \
+#       --cfg-options data_root=/path/to/nuclei/train
+#   python tools/train.py configs/nuclei/mask-rcnn_vit-micro-p8_1xb4-4e_nuclei.py \
+#       --cfg-options data_root=/path/to/nuclei
+# From scratch: --cfg-options model.backbone.init_cfg=None
+# Hardware: 2 CPU cores, TIME.
+# Expected (measured, seed 0): RESULT
+_base_ = [
+    '../_base_/models/mask-rcnn_small.py',
+    '../_base_/datasets/nuclei.py',
+    '../_base_/runtimes/mmdet.py',
+]
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mim_zoo.MIMViT',
+        arch='micro',
+        img_size=256,
+        patch_size=8,
+        learned_pos=True,
+        final_norm=False,
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='work_dirs/mae_vit-micro-p8_1xb64-coslr-8e_folder-128px/epoch_8.pth',
+            prefix='backbone.',
+        ),
+    ),
+    neck=dict(
+        _delete_=True,
+        type='mim_zoo.SimpleFeaturePyramid',
+        in_channels=96,
+        out_channels=64,
+        num_outs=5,
+    ),
+)
+
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor='mim_zoo.LayerDecayConstructor',
+    clip_grad=dict(max_norm=10.0),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-2, begin=0, end=50, by_epoch=False),
+    dict(type='MultiStepLR', milestones=[3], gamma=0.1, by_epoch=True),
+]
+train_cfg = dict(type='mim_zoo.EpochTrainLoop', max_epochs=4, val_interval=4)
+val_cfg = dict(type='mim_zoo.ValLoop')
+test_cfg = dict(type='mim_zoo.TestLoop')
+auto_scale_lr = dict(enable=False, base_batch_size=4)
