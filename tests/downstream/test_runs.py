@@ -1,0 +1,161 @@
+"""Detectors and segmenters train, save, resume, test, in both encoder families."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop
+from PIL import Image
+from shrink import CONFIGS, shrink
+
+from mim_zoo import cli
+
+ROOT = CONFIGS.parent
+COCO, ADE = CONFIGS / 'coco', CONFIGS / 'ade20k'
+PATHS = {
+    'mask r-cnn, vit': COCO / 'mask-rcnn_vit-base-p16_16xb4-amp-lsj-100e_coco.py',
+    'mask r-cnn, mixmim': COCO / 'mask-rcnn_mixmim-base-w16_16xb4-amp-lsj-50e_coco.py',
+    'cascade, vit': COCO / 'cascade-mask-rcnn_vit-base-p16_8xb2-amp-1x_coco.py',
+    'upernet, vit': ADE / 'upernet_vit-base-p16_8xb2-amp-160k_ade20k-512x512.py',
+    'upernet, mixmim': ADE / 'upernet_mixmim-base-w16_8xb2-amp-160k_ade20k-512x512.py',
+}
+NUCLEI = CONFIGS / 'nuclei' / 'mask-rcnn_vit-micro-p8_1xb4-4e_nuclei.py'
+CAMVID = CONFIGS / 'camvid' / 'upernet_mixmim-c48-p4_1xb8-400_camvid.py'
+
+
+def load(name: str) -> Config:
+    if name != 'cascade, mixmim':
+        return Config.fromfile(PATHS[name])
+    cfg = Config.fromfile(PATHS['cascade, vit'])
+    other = Config.fromfile(PATHS['mask r-cnn, mixmim'])
+    for part in ('backbone', 'neck'):
+        cfg.model[part] = other.model[part]
+    cfg.optim_wrapper.paramwise_cfg = other.optim_wrapper.paramwise_cfg
+    return cfg
+
+
+def last(folder: Path) -> Path:
+    return Path((folder / 'last_checkpoint').read_text())
+
+
+class Kill(Hook):
+    """Ends a run after its second iteration, when a checkpoint was written."""
+
+    priority = 'LOWEST'
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        by_iteration = isinstance(runner.train_loop, IterBasedTrainLoop)
+        if by_iteration and runner.iter == 1:  # it counts after the hooks
+            runner.train_loop.stop_training = True
+
+    def after_train_epoch(self, runner):
+        runner.train_loop.stop_training = True
+
+
+@pytest.mark.parametrize('name', [*PATHS, 'cascade, mixmim'])
+def test_a_run_stopped_half_way_goes_on(name, data, tmp_path) -> None:
+    runner = cli.build_runner(shrink(load(name), data, tmp_path))
+    runner.register_hook(Kill())
+    runner.train()
+    middle = torch.load(last(tmp_path / 'run'), weights_only=False)
+    assert middle['meta']['iter'] == 2
+    cfg = shrink(load(name), data, tmp_path)
+    cfg.experiment_name, cfg.resume = 'resumed', True
+    runner = cli.build_runner(cfg)
+    runner.train()
+    end = torch.load(last(tmp_path / 'run'), weights_only=False)
+    assert runner.iter == end['meta']['iter'] == 4
+    assert {float(s['step']) for s in end['optimizer']['state'].values()} == {4.0}
+    moved = [
+        not torch.equal(value, end['state_dict'][key])
+        for key, value in middle['state_dict'].items()
+        if key.endswith('mlp.fc1.weight')
+    ]
+    assert any(moved)
+
+
+def dumped(path: Path, data: Path, folder: Path) -> Path:
+    """The shrunk config as a file, for tools of others and ours."""
+    config = folder / f'{path.stem}.py'
+    shrink(Config.fromfile(path), data, folder).dump(config)
+    return config
+
+
+def run(*command: object, **options) -> str:
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('package', 'path', 'saved'),
+    [('mmdet', NUCLEI, 'epoch_2.pth'), ('mmseg', CAMVID, 'iter_4.pth')],
+)
+def test_tools_of_others_run_our_configs(package, path, saved, data, tmp_path) -> None:
+    tools = Path(find_spec(package).origin).parent / '.mim' / 'tools'
+    config, work_dir = dumped(path, data, tmp_path), tmp_path / 'theirs'
+    run(tools / 'train.py', config, '--work-dir', work_dir)
+    assert (work_dir / saved).is_file()
+    if package == 'mmseg':  # mmdet's imports mmcv's operators before the config
+        found = run(tools / 'test.py', config, work_dir / saved, '--work-dir', work_dir)
+        assert 'mIoU' in found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('path', 'saved', 'metric'),
+    [(NUCLEI, 'epoch_2.pth', 'coco/segm_mAP'), (CAMVID, 'iter_4.pth', 'mIoU')],
+)
+def test_our_tools_train_test_and_draw(path, saved, metric, data, tmp_path) -> None:
+    config, work_dir = dumped(path, data, tmp_path), tmp_path / 'ours'
+    run(ROOT / 'tools' / 'train.py', config, '--work-dir', work_dir)
+    pictures, out = tmp_path / 'pictures', tmp_path / 'metrics.json'
+    command = [ROOT / 'tools' / 'test.py', config, work_dir / saved]
+    options = ['--work-dir', work_dir, '--show-dir', pictures, '--out', out]
+    table = run(*command, *options)
+    value = json.loads(out.read_text())[metric]
+    assert metric in table
+    assert 0 <= value <= 100
+    drawn = sorted(p for p in pictures.rglob('*') if p.suffix in ('.png', '.jpg'))
+    assert len(drawn) == 2
+    assert np.asarray(Image.open(drawn[0])).shape[2] == 3
+
+
+def test_pictures_need_a_hook_that_draws() -> None:
+    cfg = Config(dict(default_hooks=dict()))
+    with pytest.raises(SystemExit, match=r'has no default_hooks\.visualization'):
+        cli.enable_pictures(cfg, 'pictures')
+
+
+def test_data_root_moves_data_and_metric(tmp_path) -> None:
+    options = ['--cfg-options', f'data_root={tmp_path}/']
+    cfg = cli.load_config(cli.make_parser('').parse_args([str(NUCLEI), *options]))
+    for part in ('train', 'val', 'test'):
+        root = cfg[f'{part}_dataloader'].dataset.data_root
+        assert Path(root) == tmp_path
+    assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file
+    assert cfg.val_evaluator.ann_file == f'{tmp_path}/val.json'
+    args = cli.make_parser('').parse_args([str(PATHS['upernet, vit']), *options])
+    assert Path(cli.load_config(args).train_dataloader.dataset.data_root) == tmp_path
+
+
+def test_from_scratch_by_an_option(data, tmp_path) -> None:
+    options = ['--cfg-options', 'model.backbone.init_cfg=None']
+    cfg = cli.load_config(cli.make_parser('').parse_args([str(NUCLEI), *options]))
+    assert cfg.model.backbone.init_cfg is None
+    runner = cli.build_runner(shrink(cfg, data, tmp_path))
+    runner.model.init_weights()
