@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine import Config
+from mmengine.registry import MODELS as ROOT
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from .conversion import guess_format, to_ours
@@ -22,7 +24,7 @@ from .models.stages import HIERARCHICAL_ARCHS
 from .models.vit import MIMViT
 from .models.vit_options import ARCHS
 from .paths import shipped_config, shipped_configs
-from .registry import MODELS
+from .registry import SCOPE
 
 _PLAIN = re.compile(r'mim_vit_([a-z]+)_patch(\d+)')
 _HIERARCHICAL = re.compile(r'mim_mixmim_([a-z]+)')
@@ -121,7 +123,8 @@ def _from_config(name: str | Path, changes: dict[str, Any]) -> nn.Module:
     if 'model' not in cfg:
         raise ValueError(f'{name}: the config has no model')
     cfg.merge_from_dict({'model': changes})
-    return MODELS.build(cfg.model)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', SCOPE)):
+        return ROOT.build(cfg.model)
 
 
 def _features(encoder: Encoder, images: Tensor, pool: str) -> Tensor:

@@ -9,8 +9,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mim_zoo.cli import checked_options, find_config
+from mim_zoo.cli import find_config
 from mim_zoo.models import MIM
+from mim_zoo.options import checked_options
 from mim_zoo.paths import shipped_configs
 from mim_zoo.registry import MODELS, SCOPE
 

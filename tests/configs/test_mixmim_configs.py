@@ -54,7 +54,7 @@ def test_variants_build_and_train(what, options, tmp_path):
 
 def test_decoders_have_the_eps_of_the_encoder():
     paths = [p for p in ALL if p.stem.startswith('mixmim_')]
-    assert len(paths) == 7
+    assert len(paths) == 8
     for path in paths:
         model = build(Config.fromfile(path))
         norms = [m for m in model.modules() if isinstance(m, torch.nn.LayerNorm)]

@@ -4,11 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny import ALL, CONFIGS, with_options
+from tiny import CONFIGS, LEAVES, with_options
 
 ROOT = CONFIGS.parent
 PAGES = sorted(p for p in CONFIGS.glob('*/README.md')) + [
-    ROOT / name for name in ('README.md', 'CONTRIBUTING.md', 'benchmarks/README.md')
+    ROOT / name
+    for name in (
+        *('README.md', 'CONTRIBUTING.md', 'benchmarks/README.md'),
+        'docs/downstream.md',
+    )
 ]
 BASES = sorted((CONFIGS / '_base_').rglob('*.py'))
 # KEY=VALUE with a dotted key stands nowhere else; others only behind --cfg-options.
@@ -37,16 +41,16 @@ def named_by(page: Path) -> list[Path]:
     links = re.findall(r'\]\(([^)]+\.py)\)', page.read_text())
     paths = {(page.parent / link).resolve() for link in links}
     paths |= {CONFIGS / name for name in IN_COMMAND.findall(page.read_text())}
-    return sorted(paths & set(ALL))
+    return sorted(paths & set(LEAVES))
 
 
 def built_on(base: Path) -> list[Path]:
     """The leaves that name a base, or one that is built on it."""
     found = []
-    for path in BASES + ALL:
+    for path in BASES + LEAVES:
         names = re.findall(r"'([\w/.-]+\.py)'", path.read_text())
         if base in [(path.parent / name).resolve() for name in names]:
-            found += [path] if path in ALL else built_on(path)
+            found += [path] if path in LEAVES else built_on(path)
     return found
 
 
@@ -60,7 +64,7 @@ def accepted(config: Path, words: list[str]) -> bool:
 
 def test_options_are_found() -> None:
     words = [
-        word for path in PAGES + BASES + ALL for _, w in commands(path) for word in w
+        word for path in PAGES + BASES + LEAVES for _, w in commands(path) for word in w
     ]
     assert len(words) > 100
     assert 'data_root=/path/to/cifar10' in words
@@ -68,7 +72,7 @@ def test_options_are_found() -> None:
     assert any(word.startswith('+model.') for word in words)
 
 
-@pytest.mark.parametrize('path', ALL, ids=lambda p: str(p.relative_to(CONFIGS)))
+@pytest.mark.parametrize('path', LEAVES, ids=lambda p: str(p.relative_to(CONFIGS)))
 def test_of_a_config(path: Path) -> None:
     for name, words in commands(path):
         with_options(CONFIGS / name if name else path, words)

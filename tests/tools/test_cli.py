@@ -14,6 +14,7 @@ import torch
 from mmengine.config import Config
 
 from mim_zoo import cli
+from mim_zoo.options import checked_options
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -185,7 +186,7 @@ def test_unknown_options_are_refused(config, key, problem) -> None:
 )
 def test_known_options_pass(config, key) -> None:
     cfg = Config.fromfile(config)
-    checked = cli.checked_options(cfg, {key: 3})
+    checked = checked_options(cfg, {key: 3})
     assert checked == {key.removeprefix('+'): 3}
 
 
@@ -225,3 +226,16 @@ def test_shipped_configs_are_found_by_name(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ('_base_/default_runtime', 'configs/_base_/default_runtime.py'):
         assert cli.find_config(name) == ROOT / 'configs/_base_/default_runtime.py'
+
+
+@pytest.mark.parametrize(('package', 'extra'), list(cli.EXTRAS.items()))
+def test_a_missing_package_is_named_with_what_installs_it(
+    package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(path):
+        raise ModuleNotFoundError(f"No module named '{package}'")
+
+    monkeypatch.setattr(cli.Config, 'fromfile', missing)
+    with pytest.raises(SystemExit, match=rf'needs {package}: .*mim-zoo\[{extra}\]'):
+        cli.read_config(ROOT / 'setup.py')
+    assert (ROOT / 'requirements' / f'{extra}.txt').is_file()
