@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine import Config
 from mmengine.registry import MODELS as ROOT
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
@@ -23,7 +22,7 @@ from .models.mixmim_vit import MixMIMViT
 from .models.stages import HIERARCHICAL_ARCHS
 from .models.vit import MIMViT
 from .models.vit_options import ARCHS
-from .paths import shipped_config, shipped_configs
+from .paths import read_config, shipped_config, shipped_configs
 from .registry import SCOPE
 
 _PLAIN = re.compile(r'mim_vit_([a-z]+)_patch(\d+)')
@@ -119,7 +118,7 @@ def _encoder(name: str, options: dict[str, Any]) -> Encoder | None:
 
 def _from_config(name: str | Path, changes: dict[str, Any]) -> nn.Module:
     """The model of a config."""
-    cfg = Config.fromfile(_config_path(name))
+    cfg = read_config(_config_path(name))
     if 'model' not in cfg:
         raise ValueError(f'{name}: the config has no model')
     cfg.merge_from_dict({'model': changes})

@@ -20,10 +20,8 @@ from rich.table import Table
 from .engine.data_root import move_data
 from .errors import fail
 from .options import Options, checked_options, keys_of, nearest, value_at
-from .paths import shipped_config, shipped_configs
+from .paths import read_config, shipped_config, shipped_configs
 from .registry import RUNNERS, SCOPE
-
-EXTRAS = {'mmdet': 'detection', 'mmseg': 'segmentation'}  # in setup.py
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -65,10 +63,11 @@ def load_config(args: argparse.Namespace) -> Config:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     path = find_config(args.config)
     cfg = read_config(path)
-    data_root = cfg.get('data_root')
-    cfg.merge_from_dict(checked_options(cfg, args.cfg_options))
-    if data_root and cfg.data_root != data_root:
+    options, data_root = checked_options(cfg, args.cfg_options), cfg.get('data_root')
+    if data_root and 'data_root' in options:
+        cfg.data_root = options['data_root']
         move_data(cfg, data_root)
+    cfg.merge_from_dict(options)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
@@ -77,17 +76,6 @@ def load_config(args: argparse.Namespace) -> Config:
     if cfg.get('load_from'):
         check_file(cfg.load_from, 'load_from')
     return cfg
-
-
-def read_config(path: Path) -> Config:
-    """The config in a file; ends the command if it needs a package that is missing."""
-    try:
-        return Config.fromfile(path)
-    except ModuleNotFoundError as error:
-        for package, extra in EXTRAS.items():
-            if package in str(error):
-                fail(f"{path} needs {package}: pip install 'mim-zoo[{extra}]'")
-        raise
 
 
 def find_config(name: str) -> Path:
@@ -147,11 +135,12 @@ def enable_resume(cfg: Config, resume: str) -> None:
 def enable_pictures(cfg: Config, folder: str) -> None:
     """Draw predictions beside the truth and write them into ``folder``."""
     hook = (cfg.get('default_hooks') or {}).get('visualization')
-    if not hook:
+    if not hook or not cfg.get('visualizer'):
         fail(
-            '--show-dir: the config has no default_hooks.visualization, which draws '
-            'the predictions of detectors (DetVisualizationHook) and segmenters '
-            '(SegVisualizationHook). For reconstructions: tools/show_reconstruction.py.'
+            '--show-dir: the config has no default_hooks.visualization and visualizer, '
+            'which draw what detectors (DetVisualizationHook) and segmenters '
+            '(SegVisualizationHook) predict. For reconstructions: '
+            'tools/show_reconstruction.py.'
         )
     folder = str(Path(folder).resolve())  # mmdet puts a relative one below itself
     hook.update(draw=True, interval=1)

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from mmengine.config import Config
+
 PACKAGE = Path(__file__).resolve().parent
+EXTRAS = {'mmdet': 'detection', 'mmseg': 'segmentation'}  # in setup.py
 
 
 def config_folder() -> Path | None:
@@ -38,3 +41,17 @@ def shipped_config(name: str | Path) -> Path | None:
         if str(name) in (path.stem, path.name):
             return path
     return None
+
+
+def read_config(path: Path) -> Config:
+    """The config in a file; ValueError if it needs a package that is missing."""
+    try:
+        return Config.fromfile(path)
+    except ModuleNotFoundError as error:
+        for package, extra in EXTRAS.items():
+            # Python's own words, and MMEngine's
+            if error.name == package or str(error).startswith(f'{package} is not in'):
+                raise ValueError(
+                    f"{path} needs {package}: pip install 'mim-zoo[{extra}]'"
+                ) from error
+        raise

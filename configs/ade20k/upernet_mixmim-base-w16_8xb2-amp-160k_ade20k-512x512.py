@@ -3,7 +3,8 @@
 #       --cfg-options model.backbone.init_cfg.checkpoint=PRE_TRAINED.pth
 # Hardware: batch 16, 8 GPUs; memory and hours: not measured by us.
 # Expected: the paper's 50.3 mIoU after 600 epochs. Its recipe is not published: this one
-# is ours, after Swin's, and was not run on ADE20K.
+# is ours and was not run on ADE20K. From Swin's are iterations, drop path and what is not
+# decayed; rate, weight decay and layer decay are ours.
 _base_ = [
     '../_base_/models/upernet_stages.py',
     '../_base_/datasets/ade20k.py',

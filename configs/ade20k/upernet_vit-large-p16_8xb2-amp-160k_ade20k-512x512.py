@@ -25,7 +25,7 @@ model = dict(
         with_cp=True,
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='work_dirs/mae_vit-large-p16_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth',
+            checkpoint='work_dirs/dbot_vit-large-p16_8xb512-amp-coslr-1600e_in1k/epoch_1600.pth',
             prefix='backbone.',
         ),
     ),

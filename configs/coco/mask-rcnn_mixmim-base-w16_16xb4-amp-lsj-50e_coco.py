@@ -3,7 +3,8 @@
 #       --cfg-options model.backbone.init_cfg.checkpoint=PRE_TRAINED.pth
 # Hardware: batch 64, 16 GPUs; memory and hours: not measured by us.
 # Expected: the paper's 52.2 box AP, 46.5 mask AP after 600 epochs. Its recipe is not
-# published: this one is ours, after detectron2's for Swin-B, and was not run on COCO.
+# published: this one is ours and was not run on COCO. From detectron2's for Swin-B are
+# epochs, weight decay, drop path and a norm per map; rate and layer decay are ours.
 _base_ = [
     '../_base_/models/mask-rcnn_vitdet.py',
     '../_base_/datasets/coco_lsj.py',

@@ -4,8 +4,7 @@
 # Any pre-trained ViT-B: MAE, PixMIM, MFF, DeepMIM, dBOT; only the checkpoint differs.
 # Hardware: batch 64, 16 GPUs; hours: about 1,030 of an A100 (from the published speed).
 # Expected after MAE: 51.6 box AP, 45.9 mask AP (ViTDet's repository). Memory is not
-# measured by us. Epochs of COCO stand for its 184,375 iterations; borders of windows
-# are smaller windows, where the original pads with zeros.
+# measured by us. What differs from the official recipe is in the README beside this file.
 _base_ = [
     '../_base_/models/mask-rcnn_vitdet.py',
     '../_base_/datasets/coco_lsj.py',

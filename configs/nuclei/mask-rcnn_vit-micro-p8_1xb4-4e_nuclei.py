@@ -9,6 +9,7 @@
 _base_ = [
     '../_base_/models/mask-rcnn_small.py',
     '../_base_/datasets/nuclei.py',
+    '../_base_/schedules/nuclei.py',
     '../_base_/runtimes/mmdet.py',
 ]
 
@@ -20,7 +21,7 @@ model = dict(
         img_size=256,
         patch_size=8,
         learned_pos=True,
-        final_norm=False,
+        final_norm=True,
         init_cfg=dict(
             type='Pretrained',
             checkpoint='work_dirs/mae_vit-micro-p8_1xb64-coslr-8e_folder-128px/epoch_8.pth',
@@ -35,18 +36,3 @@ model = dict(
         num_outs=5,
     ),
 )
-
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
-    constructor='mim_zoo.LayerDecayConstructor',
-    clip_grad=dict(max_norm=10.0),
-)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-2, begin=0, end=50, by_epoch=False),
-    dict(type='MultiStepLR', milestones=[3], gamma=0.1, by_epoch=True),
-]
-train_cfg = dict(type='mim_zoo.EpochTrainLoop', max_epochs=4, val_interval=4)
-val_cfg = dict(type='mim_zoo.ValLoop')
-test_cfg = dict(type='mim_zoo.TestLoop')
-auto_scale_lr = dict(enable=False, base_batch_size=4)

@@ -15,7 +15,8 @@ def fill_data_root(part: Any, cfg: Mapping[str, Any]) -> Any:
     if there is nothing to fill in, or if ``data_root`` is set and no data set uses it.
     """
     root = cfg.get('data_root')
-    if root is not None and not _reads_root({**cfg, 'data_root': None}):
+    rest = {key: value for key, value in cfg.items() if key != 'data_root'}
+    if root is not None and not _reads_root(rest, str(root).rstrip('/')):
         raise ValueError(
             f'data_root is {root!r}, but no data set of this config takes a data_root, '
             'so it would be ignored. Fix: a config whose data sets have data_root='
@@ -28,11 +29,17 @@ def move_data(cfg: Any, old: str) -> None:
     """Point data sets and metrics that begin with the folder ``old`` to ``data_root``.
 
     For configs of mmdet and mmseg, which write the value of ``data_root`` into each of
-    them, so that another one on the command line would move nothing.
+    them, so that another one on the command line would move nothing. Raises ValueError
+    if ``data_root`` is no folder's name.
     """
+    new = cfg.data_root
+    if not isinstance(new, str) or not new:
+        raise ValueError(f'data_root: got {new!r}, expected the path of a folder')
+    if not old.strip('./'):  # every path begins with it
+        return
     for key in list(cfg):
         if str(key).endswith(('dataloader', 'evaluator')):
-            cfg[key] = _moved(cfg[key], old.rstrip('/'), str(cfg.data_root).rstrip('/'))
+            cfg[key] = _moved(cfg[key], old.rstrip('/'), new.rstrip('/') or '/')
 
 
 def _moved(part: Any, old: str, new: str) -> Any:
@@ -61,10 +68,11 @@ def _filled(part: Any, root: str | None) -> Any:
     return part
 
 
-def _reads_root(part: Any) -> bool:
-    """Whether a ``data_root`` is set, or '{data_root}' said, anywhere below."""
+def _reads_root(part: Any, root: str) -> bool:
+    """Whether '{data_root}', or a path in ``root``, is said anywhere below."""
     if isinstance(part, Mapping):
-        return part.get('data_root') is not None or any(map(_reads_root, part.values()))
+        return any(_reads_root(value, root) for value in part.values())
     if isinstance(part, list | tuple):
-        return any(map(_reads_root, part))
-    return isinstance(part, str) and PLACE in part
+        return any(_reads_root(value, root) for value in part)
+    inside = isinstance(part, str) and f'{part}/'.startswith(f'{root}/')
+    return inside or (isinstance(part, str) and PLACE in part)

@@ -1,8 +1,8 @@
 """Parameter groups: who is decayed, and how fast each depth of the encoder learns."""
 
-import inspect
 from typing import Any
 
+import torch
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
@@ -12,6 +12,7 @@ from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 BACKBONE = 'backbone.'
 FUSED_DEVICES = ('cpu', 'cuda')
+FUSED_OPTIMIZERS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 TOP = -1  # the group of everything that comes after the last block
 
 
@@ -137,13 +138,10 @@ def fused_if_possible(optimizer_cfg: dict[str, Any], model: nn.Module) -> dict:
     """The settings, with ``fused=True`` if this optimizer has it for these devices."""
     kind = optimizer_cfg.get('type')
     found = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
-    if not inspect.isclass(found) or not found.__module__.startswith('torch.optim.'):
-        return optimizer_cfg
-    known = inspect.signature(found).parameters
     decided = {'fused', 'foreach', 'differentiable'} & optimizer_cfg.keys()
     params = [p for p in model.parameters() if p.requires_grad]
     able = all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in params)
-    if decided or not able or 'fused' not in known:
+    if decided or not able or found not in FUSED_OPTIMIZERS:
         return optimizer_cfg
     return {**optimizer_cfg, 'fused': True}
 

@@ -14,6 +14,15 @@ from mim_zoo import cli
 from mim_zoo.engine import LayerDecayConstructor
 from mim_zoo.models import MIMViT
 
+# of the official recipes: rate, weight decay, layer decay, drop path, blocks, length
+FACTS = {
+    'mask-rcnn_vit-base': (1e-4, 0.1, 0.7, 0.1, (2, 5, 8, 11), 100),
+    'mask-rcnn_vit-large': (1e-4, 0.1, 0.8, 0.4, (5, 11, 17, 23), 100),
+    'cascade-mask-rcnn_vit-base': (1e-4, 0.05, 0.75, 0.2, (3, 5, 7, 11), 12),
+    'cascade-mask-rcnn_vit-large': (1e-4, 0.05, 0.75, 0.2, (7, 11, 15, 23), 12),
+    'upernet_vit-base': (1e-4, 0.05, 0.65, 0.1, (3, 5, 7, 11), 160000),
+    'upernet_vit-large': (3e-5, 0.05, 0.95, 0.2, (7, 11, 15, 23), 160000),
+}
 each = pytest.mark.parametrize('path', ALL, ids=name_of)
 TOTALS = {  # millions: ViTDet's 111 and 331, with positions for 64 x 64 places
     'mask-rcnn_vit-base-p16': 113.9,
@@ -55,8 +64,8 @@ def test_both_tasks_have_both_encoders() -> None:
 def test_opens_with_a_command_that_names_it(path) -> None:
     head = re.match(r'(#.*\n)+', path.read_text()).group().replace('\\\n#', '')
     assert re.search(rf'tools/\w+\.(py|sh)\s+configs/{name_of(path)}\.py', head)
-    assert 'Hardware' in head
-    assert 'Expected' in head
+    assert re.search(r'Hardware: .*\d', head)
+    assert re.search(r'Expected[^:]*: [^_]*\d', head)
 
 
 @each
@@ -73,6 +82,23 @@ def test_builds_at_full_size(path) -> None:
     for name, expected in TOTALS.items():
         if path.stem.startswith(name):
             assert round(total, 1) == expected
+
+
+@pytest.mark.parametrize('name', FACTS)
+def test_numbers_are_those_of_the_official_recipe(name: str) -> None:
+    path = next(p for p in ALL if p.stem.startswith(f'{name}-p16'))
+    cfg = Config.fromfile(path)
+    optimizer, encoder = cfg.optim_wrapper.optimizer, cfg.model.backbone
+    length = cfg.train_cfg.get('max_iters') or cfg.train_cfg.max_epochs
+    found = (
+        *(optimizer.lr, optimizer.weight_decay),
+        cfg.optim_wrapper.paramwise_cfg.layer_decay_rate,
+        encoder.drop_path_rate,
+        tuple(encoder.get('global_blocks') or encoder.out_indices),
+        length,
+    )
+    assert found == FACTS[name]
+    assert encoder.final_norm is False
 
 
 @each

@@ -16,6 +16,7 @@ from PIL import Image
 from shrink import CONFIGS, shrink
 
 from mim_zoo import cli
+from mim_zoo.engine.data_root import fill_data_root
 
 ROOT = CONFIGS.parent
 COCO, ADE = CONFIGS / 'coco', CONFIGS / 'ade20k'
@@ -27,7 +28,7 @@ PATHS = {
     'upernet, mixmim': ADE / 'upernet_mixmim-base-w16_8xb2-amp-160k_ade20k-512x512.py',
 }
 NUCLEI = CONFIGS / 'nuclei' / 'mask-rcnn_vit-micro-p8_1xb4-4e_nuclei.py'
-CAMVID = CONFIGS / 'camvid' / 'upernet_mixmim-c48-p4_1xb8-400_camvid.py'
+CAMVID = CONFIGS / 'camvid' / 'upernet_mixmim-c48-p4_1xb4-400_camvid.py'
 
 
 def load(name: str) -> Config:
@@ -151,6 +152,30 @@ def test_data_root_moves_data_and_metric(tmp_path) -> None:
     assert cfg.val_evaluator.ann_file == f'{tmp_path}/val.json'
     args = cli.make_parser('').parse_args([str(PATHS['upernet, vit']), *options])
     assert Path(cli.load_config(args).train_dataloader.dataset.data_root) == tmp_path
+
+
+def test_other_options_come_after_the_move(tmp_path) -> None:
+    words = [f'data_root={tmp_path}', 'val_evaluator.ann_file=data/nuclei/mine.json']
+    args = [str(NUCLEI), '--cfg-options', *words]
+    cfg = cli.load_config(cli.make_parser('').parse_args(args))
+    assert cfg.val_evaluator.ann_file == 'data/nuclei/mine.json'
+    assert cfg.test_evaluator.ann_file == f'{tmp_path}/val.json'
+
+
+def test_a_root_that_is_no_folder_is_refused() -> None:
+    args = [str(NUCLEI), '--cfg-options', 'data_root=None']
+    with pytest.raises(ValueError, match='data_root: got None, expected the path'):
+        cli.load_config(cli.make_parser('').parse_args(args))
+
+
+def test_a_root_that_moves_nothing_is_refused(tmp_path) -> None:
+    path = tmp_path / 'mine.py'
+    path.write_text(f"_base_ = {str(NUCLEI)!r}\ndata_root = '/mnt/nuclei'\n")
+    cfg = Config.fromfile(path)
+    with pytest.raises(ValueError, match="'/mnt/nuclei', but no data set"):
+        fill_data_root(cfg.train_dataloader, cfg)
+    cfg.train_dataloader.dataset.data_root = '/mnt/nuclei/'
+    fill_data_root(cfg.train_dataloader, cfg)
 
 
 def test_from_scratch_by_an_option(data, tmp_path) -> None:

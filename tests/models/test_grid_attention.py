@@ -165,6 +165,32 @@ def test_recomputed_blocks_give_the_same_gradients() -> None:
         torch.testing.assert_close(one.grad, other.grad)
 
 
+@pytest.mark.parametrize('size', [(32, 32), (40, 24)])
+def test_one_graph_with_windows(size: Size) -> None:
+    encoder = vit(window=3, global_blocks=[1], rel_pos='decomposed')
+    images = torch.randn(1, 3, *size)
+    traced = torch.compile(encoder, backend='aot_eager', fullgraph=True)
+    torch.testing.assert_close(traced(images)[0], encoder(images)[0])
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_is_near(dtype: torch.dtype) -> None:
+    made, x = layer((8, 8)), torch.randn(2, 64, DIM, dtype=torch.double)
+    exact = run(made, x, (8, 8), 8)
+    half = run(made.to(dtype), x.to(dtype), (8, 8), 8).double()
+    assert (half - exact).abs().mean() < 0.02 * exact.abs().mean()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_a_gpu_takes_values_narrower_than_keys(dtype: torch.dtype) -> None:
+    made, x = layer((8, 6)).float(), torch.randn(2, 48, DIM)
+    expected = run(made, x, (8, 6), 8)
+    found = run(made.cuda().to(dtype), x.cuda().to(dtype), (8, 6), 8)
+    rough = dict(rtol=0.05, atol=0.05) if dtype == torch.bfloat16 else {}
+    torch.testing.assert_close(found.float().cpu(), expected, **rough)
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [

@@ -8,12 +8,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 from mmengine.config import Config
 
-from mim_zoo import cli
+from mim_zoo import cli, paths
 from mim_zoo.options import checked_options
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,14 +229,20 @@ def test_shipped_configs_are_found_by_name(monkeypatch, tmp_path) -> None:
         assert cli.find_config(name) == ROOT / 'configs/_base_/default_runtime.py'
 
 
-@pytest.mark.parametrize(('package', 'extra'), list(cli.EXTRAS.items()))
+@pytest.mark.parametrize(('package', 'extra'), list(paths.EXTRAS.items()))
 def test_a_missing_package_is_named_with_what_installs_it(
     package: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(path):
-        raise ModuleNotFoundError(f"No module named '{package}'")
-
-    monkeypatch.setattr(cli.Config, 'fromfile', missing)
-    with pytest.raises(SystemExit, match=rf'needs {package}: .*mim-zoo\[{extra}\]'):
-        cli.read_config(ROOT / 'setup.py')
+    errors = [
+        ModuleNotFoundError(f"No module named '{package}'", name=package),
+        ModuleNotFoundError(f'{package} is not installed, please install it manually'),
+    ]
+    for error in errors:
+        monkeypatch.setattr(paths.Config, 'fromfile', Mock(side_effect=error))
+        with pytest.raises(ValueError, match=rf'needs {package}: .*mim-zoo\[{extra}\]'):
+            paths.read_config(ROOT / 'setup.py')
+    other = ModuleNotFoundError(f"No module named 'my_{package}'", name=f'my_{package}')
+    monkeypatch.setattr(paths.Config, 'fromfile', Mock(side_effect=other))
+    with pytest.raises(ModuleNotFoundError):
+        paths.read_config(ROOT / 'setup.py')
     assert (ROOT / 'requirements' / f'{extra}.txt').is_file()

@@ -6,8 +6,8 @@ norm = dict(type='BN', requires_grad=True)
 model = dict(
     data_preprocessor=dict(size=(256, 256)),
     decode_head=dict(
-        in_channels=[96, 96, 96, 96], channels=64, num_classes=11, norm_cfg=norm
+        in_channels=[96, 96, 96, 96], channels=32, num_classes=11, norm_cfg=norm
     ),
-    auxiliary_head=dict(in_channels=96, channels=64, num_classes=11, norm_cfg=norm),
+    auxiliary_head=dict(in_channels=96, channels=32, num_classes=11, norm_cfg=norm),
     test_cfg=dict(mode='slide', crop_size=(256, 256), stride=(104, 112)),
 )
