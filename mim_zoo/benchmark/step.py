@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mim_zoo
 import mim_zoo.engine  # fills its registries
+from mim_zoo.engine.memory import keep_freed_memory
 from mim_zoo.registry import MODELS, SCOPE
 
 from .memory import MIB, PeakMemory
@@ -47,6 +48,8 @@ class Stepper:
     """A model, its optimizer and one batch of synthetic images."""
 
     def __init__(self, side: Side, work: Work):
+        if side.package == SCOPE and work.device == 'cpu':
+            keep_freed_memory()  # as ZooRunner does
         if work.threads:
             torch.set_num_threads(work.threads)
         torch.manual_seed(work.seed)

@@ -20,6 +20,7 @@ from .data_root import fill_data_root
 from .distributed import cpu_wrapper_cfg, init_gloo, on_cpu
 from .loading import load_weights, read_checkpoint, state_dict_of
 from .loops import batch_size_of, check_batches, check_schedule, sampler_of
+from .memory import keep_freed_memory
 from .resuming import (
     group_values,
     restore_gradients,
@@ -57,7 +58,9 @@ class ZooRunner(Runner):
     _measures = False
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Set the environment up, distributed on CPUs by gloo."""
+        """Set the environment up; on CPUs memory is kept and gloo distributes."""
+        if on_cpu():
+            keep_freed_memory()
         if self.distributed and not is_distributed() and on_cpu():
             timeout = env_cfg.get('dist_cfg', {}).get('timeout')
             init_gloo(self.launcher, timeout)

@@ -67,7 +67,10 @@ def heads_first(x: Tensor) -> tuple[Tensor, ...]:
 
 def probabilities(q: Tensor, k: Tensor, bias: Tensor) -> Tensor:
     """Of scaled q and k (b, w, H, N, D): (b, w, H, N, N)."""
-    return (q @ k.mT).add_(bias).softmax(-1)
+    scores = (q @ k.mT).add_(bias)
+    if scores.requires_grad:  # a derivative of the derivative
+        return scores.softmax(-1)
+    return torch.softmax(scores, -1, out=scores)  # a row is read before it is written
 
 
 class AttentionInPieces(torch.autograd.Function):
