@@ -38,7 +38,7 @@ DEFAULT_HOOKS: dict[str, dict] = {
     'resume_state': {'type': 'mim_zoo.ResumeStateHook'},
     'checkpoint': {'type': 'mim_zoo.SafeCheckpointHook', 'interval': 1},
 }
-# MMEngine takes None for its own default hooks and fails on any other name.
+# MMEngine takes None for these only.
 MMENGINE_HOOKS = {
     *('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler'),
     'checkpoint',
@@ -51,7 +51,7 @@ class ZooRunner(Runner):
 
     It resumes from the newest whole checkpoint, inside an epoch too; reads files
     without running code from them; reports what ``load_from`` filled; scales the
-    learning rate by the real effective batch; trains on CPUs under torchrun (gloo).
+    learning rate by the effective batch; trains on CPUs under torchrun (gloo).
     """
 
     _randomness_cfg: dict[str, Any]
@@ -62,8 +62,7 @@ class ZooRunner(Runner):
         if on_cpu():
             keep_freed_memory()
         if self.distributed and not is_distributed() and on_cpu():
-            timeout = env_cfg.get('dist_cfg', {}).get('timeout')
-            init_gloo(self.launcher, timeout)
+            init_gloo(self.launcher, env_cfg.get('dist_cfg', {}).get('timeout'))
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
