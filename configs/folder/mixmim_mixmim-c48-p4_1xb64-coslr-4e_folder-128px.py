@@ -25,7 +25,7 @@ model = dict(
     neck=dict(type='LevelFusion', outputs=[[-1]]),
     head=dict(
         type='MIMHead',
-        target=dict(type='PixelTarget', normalize=True),
+        target=dict(type='PixelTarget', normalize=False),
         decoder=dict(
             type='TransformerDecoder',
             embed_dim=64,
