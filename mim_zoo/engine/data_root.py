@@ -19,8 +19,10 @@ def fill_data_root(part: Any, cfg: Mapping[str, Any]) -> Any:
     if root is not None and not _reads_root(rest, str(root).rstrip('/')):
         raise ValueError(
             f'data_root is {root!r}, but no data set of this config takes a data_root, '
-            'so it would be ignored. Fix: a config whose data sets have data_root='
-            f"'{PLACE}/...', such as those in configs/cifar10."
+            'or begins with it, so it would be ignored. Fix: on the command line, '
+            '--cfg-options data_root=... moves the data of a config of mmdet or mmseg; '
+            'in a config, write it into each dataset.data_root, or have them say '
+            f"'{PLACE}/...' as those in configs/cifar10 do."
         )
     return _filled(part, None if root is None else str(root).rstrip('/') or '/')
 
