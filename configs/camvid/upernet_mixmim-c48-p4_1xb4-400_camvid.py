@@ -4,8 +4,9 @@
 #   python tools/train.py configs/camvid/upernet_mixmim-c48-p4_1xb4-400_camvid.py \
 #       --cfg-options data_root=/path/to/camvid
 # From scratch: --cfg-options model.backbone.init_cfg=None
-# Hardware: 2 CPU cores, TIME.
-# Expected (measured, seed 0): RESULT
+# Hardware: 1 of 2 CPU cores, 14 and 5 min beside other runs.
+# Expected (measured, seed 0): 17.2 mIoU after pre-training, 16.7 from scratch: a short
+# schedule, in which the pre-training tells little.
 _base_ = [
     '../_base_/models/upernet_small.py',
     '../_base_/datasets/camvid.py',

@@ -15,7 +15,7 @@ model = dict(
     neck=dict(type='LevelFusion', outputs=[[-1]]),
     head=dict(
         type='MIMHead',
-        target=dict(type='PixelTarget', normalize=False),
+        target=dict(type='PixelTarget', normalize=True),
         decoder=dict(type='TransformerDecoder', embed_dim=64, depth=1, num_heads=4),
         loss=dict(type='MaskedMSE'),
     ),
