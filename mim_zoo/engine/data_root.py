@@ -21,7 +21,7 @@ def fill_data_root(part: Any, cfg: Mapping[str, Any]) -> Any:
             f'data_root is {root!r}, but no data set of this config takes a data_root, '
             'or begins with it, so it would be ignored. Fix: on the command line, '
             '--cfg-options data_root=... moves the data of a config of mmdet or mmseg; '
-            'in a config, write it into each dataset.data_root, or have them say '
+            'in a config, set it to where its data sets are, or have them say '
             f"'{PLACE}/...' as those in configs/cifar10 do."
         )
     return _filled(part, None if root is None else str(root).rstrip('/') or '/')
