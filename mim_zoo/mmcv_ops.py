@@ -42,6 +42,7 @@ def roi_align_forward(
     """Fill ``output`` (K, C, h, w) from maps (B, C, H, W) and rois (K, 5).
 
     Computed in float32 at least: half precision cannot tell neighbouring pixels apart.
+    ValueError for another mode than the average.
     """
     import torch
     from torchvision.ops import roi_align

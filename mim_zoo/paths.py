@@ -1,4 +1,4 @@
-"""Where the configs are that came with the code."""
+"""Where the configs are that came with the code, and reading one."""
 
 from pathlib import Path
 

@@ -1,7 +1,8 @@
 # MAE, ViT-micro/8, on a few hundred images of your own
 #   python tools/train.py configs/folder/mae_vit-micro-p8_1xb64-coslr-8e_folder-128px.py \
 #       --cfg-options data_root=/path/to/images
-# Hardware: 2 CPU cores, minutes. What configs/nuclei and configs/camvid start from.
+# Hardware: 1 of 2 CPU cores, 12 min 19 s on CamVid's 367 images beside other runs.
+# What configs/nuclei and configs/camvid start from.
 # Expected: no number of ours for your images; the held-out explained share rises.
 _base_ = [
     '../_base_/default_runtime.py',

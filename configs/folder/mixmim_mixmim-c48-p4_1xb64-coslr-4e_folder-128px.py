@@ -1,7 +1,8 @@
 # MixMIM, three stages of 48 to 192 channels, on a few hundred images of your own
 #   python tools/train.py configs/folder/mixmim_mixmim-c48-p4_1xb64-coslr-4e_folder-128px.py \
 #       --cfg-options data_root=/path/to/images
-# Hardware: 2 CPU cores, minutes. What configs/nuclei and configs/camvid start from.
+# Hardware: 1 of 2 CPU cores, 20 min 7 s on 399 nuclei images beside other runs.
+# What configs/nuclei and configs/camvid start from.
 # Expected: no number of ours for your images; the held-out explained share rises.
 _base_ = [
     '../_base_/default_runtime.py',

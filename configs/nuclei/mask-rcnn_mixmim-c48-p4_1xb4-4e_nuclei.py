@@ -4,7 +4,7 @@
 #   python tools/train.py configs/nuclei/mask-rcnn_mixmim-c48-p4_1xb4-4e_nuclei.py \
 #       --cfg-options data_root=/path/to/nuclei
 # From scratch: --cfg-options model.backbone.init_cfg=None
-# Hardware: 1 of 2 CPU cores, 14 and 10 min beside other runs.
+# Hardware: 1 of 2 CPU cores, 11 min 55 s beside other runs.
 # Expected (measured, seed 0): 0.270 box AP, 0.278 mask AP after pre-training; 0.192 and
 # 0.205 from scratch.
 _base_ = [

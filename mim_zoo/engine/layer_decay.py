@@ -33,8 +33,8 @@ class LayerDecayConstructor:
       of one dimension never are, which alone is MAE's rule for pre-training; its
       fine-tuning adds ``('pos_embed', 'cls_token')`` (2111.06377).
 
-    Frozen parameters are left out. PyTorch's own optimizers update all parameters in
-    one kernel where they can, unless ``fused`` or ``foreach`` say otherwise.
+    Frozen parameters are left out. PyTorch's Adam, AdamW and SGD update all in one
+    kernel on CPUs and CUDA, unless ``fused`` or ``foreach`` say otherwise.
     ``CosineAnnealingLR(eta_min_ratio=...)`` then gives each layer its own floor, as
     officially; ``eta_min`` one floor for all. Raises ValueError for an unknown key, a
     rate outside (0, 1], ``head_with_last_block`` without layers that learn more slowly,

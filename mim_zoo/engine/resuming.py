@@ -18,7 +18,7 @@ from mim_zoo.registry import HOOKS
 from .loops import layout_of, relocate, sampler_of
 
 _SHOWN = 5
-KERNEL = ('fused', 'foreach', 'capturable')  # how to update, not what: this run's
+_KERNEL = ('fused', 'foreach', 'capturable')  # how to update, not what: this run's
 _PROGRESS = {'last_step', '_global_step', '_last_value', 'verbose'}  # of a scheduler
 _OTHER_RUN = (
     'To resume, use the configuration that wrote it (it is in the checkpoint: '
@@ -115,7 +115,7 @@ def restore_optimizer(runner: Runner, checkpoint: dict, path: str) -> None:
     for name, wrapper in wrappers.items():
         part = saved[name] if multiple else saved
         for group, own in zip(part.get('param_groups', ()), wrapper.param_groups):
-            group.update({key: own[key] for key in KERNEL if key in own})
+            group.update({key: own[key] for key in _KERNEL if key in own})
     runner.optim_wrapper.load_state_dict(saved)
 
 

@@ -4,20 +4,11 @@ import re
 import pytest
 import torch
 import torch.distributed as dist
+from config_files import CONFIGS, dicts, name_of
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
-from tiny import (
-    ALL,
-    CONFIGS,
-    ENCODERS,
-    OneEpoch,
-    dicts,
-    make_data,
-    name_of,
-    pretrained,
-    tiny,
-)
+from tiny import ALL, ENCODERS, OneEpoch, make_data, pretrained, tiny
 
 from mim_zoo.engine.runner import ZooRunner
 from mim_zoo.registry import MODELS

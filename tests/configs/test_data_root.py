@@ -1,6 +1,7 @@
 import pytest
+from config_files import CONFIGS
 from mmengine.config import Config
-from tiny import CONFIGS, make_data
+from tiny import make_data
 
 from mim_zoo.engine.data_root import fill_data_root
 from mim_zoo.engine.runner import ZooRunner

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from config_files import CONFIGS, name_of
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from tiny import ALL, CONFIGS, make_data, name_of, pretrained, tiny, with_options
+from tiny import ALL, make_data, pretrained, tiny, with_options
 
 from mim_zoo.engine import LayerDecayConstructor
 from mim_zoo.engine.runner import ZooRunner

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from config_files import CONFIGS, name_of
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from tiny import ALL, CONFIGS, make_data, name_of, tiny
+from tiny import ALL, make_data, tiny
 
 from mim_zoo.conversion import convert
 from mim_zoo.engine.runner import ZooRunner

@@ -4,9 +4,9 @@ import re
 import pytest
 import torch
 import yaml
+from config_files import CONFIGS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from tiny import CONFIGS
 
 from mim_zoo.registry import MODELS
 

@@ -5,9 +5,10 @@ import re
 
 import pytest
 import torch
+from config_files import CONFIGS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from tiny import ALL, CONFIGS, OneEpoch, make_data, tiny, with_options
+from tiny import ALL, OneEpoch, make_data, tiny, with_options
 
 from mim_zoo.engine import LayerDecayConstructor
 from mim_zoo.engine.runner import ZooRunner

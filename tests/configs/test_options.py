@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny import CONFIGS, LEAVES, with_options
+from config_files import CONFIGS
+from tiny import LEAVES, with_options
 
 ROOT = CONFIGS.parent
 PAGES = sorted(p for p in CONFIGS.glob('*/README.md')) + [

@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from config_files import CONFIGS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from tiny import CONFIGS, make_data, tiny
+from tiny import make_data, tiny
 
 from mim_zoo.engine.runner import ZooRunner
 from mim_zoo.registry import MODELS

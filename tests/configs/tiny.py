@@ -1,12 +1,11 @@
 """Any config of the project, shrunk to run in a second."""
 
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from config_files import CONFIGS, DOWNSTREAM, dicts
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from PIL import Image
@@ -14,9 +13,7 @@ from PIL import Image
 from mim_zoo.cli import load_config, make_parser
 from mim_zoo.registry import MODELS
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
 LEAVES = sorted(p for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
-DOWNSTREAM = {'coco', 'nuclei', 'ade20k', 'camvid'}  # run in tests/downstream
 ALL = [p for p in LEAVES if p.parent.name not in DOWNSTREAM]
 if not (find_spec('mmdet') and find_spec('mmseg')):
     LEAVES = ALL
@@ -48,24 +45,10 @@ class OneEpoch(Hook):
         runner.train_loop.stop_training = True
 
 
-def name_of(path: Path) -> str:
-    return str(path.relative_to(CONFIGS).with_suffix(''))
-
-
 def with_options(config: Path, words: list[str]) -> Config:
     """The config after ``--cfg-options``, as the tools read and check them."""
     options = ['--cfg-options', *words] if words else []
     return load_config(make_parser('').parse_args([str(config), *options]))
-
-
-def dicts(node: Any) -> Iterator[dict]:
-    """Every dict at or below a node."""
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        for child in node:
-            yield from dicts(child)
 
 
 def make_data(root: Path) -> Path:

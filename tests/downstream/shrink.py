@@ -1,18 +1,16 @@
 """Configs of detectors and segmenters, shrunk to run in seconds on drawn shapes."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from config_files import CONFIGS, DOWNSTREAM, dicts
 from mmengine.config import Config
 
 from mim_zoo.datasets.shapes import CLASSES, make_shapes
 from mim_zoo.models import MIMViT, MixMIMViT
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
-FOLDERS = ('coco', 'nuclei', 'ade20k', 'camvid')
-ALL = sorted(p for folder in FOLDERS for p in (CONFIGS / folder).glob('*.py'))
+ALL = sorted(p for folder in DOWNSTREAM for p in (CONFIGS / folder).glob('*.py'))
 SIZE, WIDTH = 64, 16
 OF_ADE20K = ('wall', 'building', 'sky', 'floor', 'tree')  # as many as shapes
 SMALL = {
@@ -28,20 +26,6 @@ PIPELINE = {
     'crop_size': (SIZE, SIZE),
 }
 HEAD = {'feat_channels', 'conv_out_channels', 'channels'}
-
-
-def name_of(path: Path) -> str:
-    return f'{path.parent.name}/{path.stem}'
-
-
-def dicts(node: Any) -> Iterator[dict]:
-    """Every dict at or below a node."""
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        for child in node:
-            yield from dicts(child)
 
 
 def stages(count: int, patch: int) -> dict:
@@ -88,11 +72,9 @@ def shrink(cfg: Config, data: Path, folder: Path) -> Config:
 
 def _shrink_encoder(backbone: Any) -> None:
     kind = backbone.type.split('.')[-1]
+    backbone.pop('arch')  # its keys would stay beside those of another one
     if kind == 'MixMIMViT':
-        count = len(backbone.out_indices)
-        backbone.pop('arch')
-        backbone.arch = stages(count, 4)
-    backbone.pop('arch', None) if kind == 'MIMViT' else None
+        backbone.arch = stages(len(backbone.out_indices), patch=4)
     backbone.update(SMALL[kind])
     if kind == 'MIMViT':
         backbone.update({k: v for k, v in TAPS.items() if backbone.get(k)})
@@ -105,9 +87,9 @@ def _shrink_model(model: Any) -> None:
     model.data_preprocessor.update(
         {'pad_size_divisor': SIZE} if 'roi_head' in model else {'size': (SIZE, SIZE)}
     )
-    for node in dicts(model._cfg_dict if hasattr(model, '_cfg_dict') else model):
+    for node in dicts(model):
         node.update(dict.fromkeys(HEAD & node.keys(), WIDTH))
-        node.update({key: len(CLASSES) for key in {'num_classes'} & node.keys()})
+        node.update(dict.fromkeys({'num_classes'} & node.keys(), len(CLASSES)))
         if 'fc_out_channels' in node:
             node['fc_out_channels'] = 32
         if node.get('type') == 'mim_zoo.TapNorm':

@@ -5,10 +5,11 @@ import re
 
 import pytest
 import torch
+from config_files import name_of
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS, init_default_scope
-from shrink import ALL, name_of
+from shrink import ALL
 
 from mim_zoo import cli
 from mim_zoo.engine import LayerDecayConstructor

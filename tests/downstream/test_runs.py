@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from config_files import CONFIGS
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 from PIL import Image
-from shrink import CONFIGS, shrink
+from shrink import shrink
 
 from mim_zoo import cli
 from mim_zoo.engine.data_root import fill_data_root

@@ -1,7 +1,7 @@
 # A few hundred images of your own, read 20 times an epoch, no labels needed.
 # A twentieth of them, chosen by name, is held out to tell whether the model learns.
 # --cfg-options data_root=/path/to/images
-data_root = None
+_base_ = './folder_224px.py'
 
 train_pipeline = [
     dict(type='LoadImage'),
@@ -19,11 +19,9 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=64,
     num_workers=1,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='EpochSampler', shuffle=True),
-    collate_fn=dict(type='collate_readable'),
+    pin_memory=False,
     dataset=dict(
+        _delete_=True,
         type='RepeatDataset',
         times=20,
         dataset=dict(
@@ -38,27 +36,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=64,
     num_workers=1,
-    sampler=dict(type='EpochSampler', shuffle=False, round_up=False),
-    collate_fn=dict(type='collate_readable'),
-    dataset=dict(
-        type='HeldOutSplit',
-        split='val',
-        dataset=dict(
-            type='ImageFolder',
-            data_root='{data_root}',
-            test_mode=True,
-            pipeline=test_pipeline,
-        ),
-    ),
+    pin_memory=False,
+    dataset=dict(dataset=dict(pipeline=test_pipeline)),
 )
-val_cfg = dict()
-val_evaluator = []
 test_dataloader = val_dataloader
-test_cfg = val_cfg
-test_evaluator = val_evaluator
-
-custom_hooks = [
-    dict(type='ExplainedShareHook'),
-    dict(type='ReconstructionHook', num_images=8),
-    dict(type='LearningSummaryHook'),
-]

@@ -1,5 +1,5 @@
-# Cascade Mask R-CNN with the heads of iBOT (2111.07832) and dBOT (2209.03917): four
-# convolutions and a linear layer with SyncBN, GIoU on decoded boxes
+# Cascade Mask R-CNN with the heads of dBOT (2209.03917): four convolutions and a linear
+# layer with SyncBN, GIoU on decoded boxes
 _base_ = 'mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py'
 
 # of the three stages

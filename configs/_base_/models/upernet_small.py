@@ -1,4 +1,4 @@
-# mmseg's UperNet, narrow, for a few CPU cores
+# mmseg's UperNet, narrow, for a few CPU cores; its path as in upernet_stages.py
 _base_ = __import__('mmseg').__path__[0] + '/.mim/configs/_base_/models/upernet_swin.py'
 
 norm = dict(type='BN', requires_grad=True)
