@@ -4,23 +4,27 @@ import ctypes
 import os
 import sys
 
-# of glibc's malloc.h
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-LARGEST = 32 * 2**20  # bytes that glibc lets the heap serve at most
-KEPT = 2**31 - 1  # of freed memory at the end of the heap
+TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of glibc's malloc.h
+NEVER, NONE = -1, 0
+OWN = (
+    'GLIBC_TUNABLES',
+    'MALLOC_TRIM_THRESHOLD_',
+    'MALLOC_MMAP_MAX_',
+    'MALLOC_MMAP_THRESHOLD_',
+)
 
 
 def keep_freed_memory() -> bool:
     """Let glibc keep what a step frees for the next one; whether it does.
 
     By default it returns large blocks to the kernel, which hands them out again page by
-    page, cleared: on a CPU a part of every step. Somebody's own settings, in
-    ``MALLOC_TRIM_THRESHOLD_``, ``MALLOC_MMAP_THRESHOLD_`` or ``GLIBC_TUNABLES``, stay.
+    page, cleared: on a CPU a part of every step. Now every block comes from the heap,
+    and the heap does not shrink. Somebody's own settings, in one of the variables
+    ``OWN``, stay.
     """
-    own = ('MALLOC_TRIM_THRESHOLD_', 'MALLOC_MMAP_THRESHOLD_', 'GLIBC_TUNABLES')
-    if not sys.platform.startswith('linux') or any(name in os.environ for name in own):
+    if not sys.platform.startswith('linux') or any(name in os.environ for name in OWN):
         return False
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)  # musl has none
     if mallopt is None:
         return False
-    return bool(mallopt(MMAP_THRESHOLD, LARGEST) and mallopt(TRIM_THRESHOLD, KEPT))
+    return bool(mallopt(MMAP_MAX, NONE) and mallopt(TRIM_THRESHOLD, NEVER))
