@@ -1,15 +1,17 @@
 #!/usr/bin/env python
-"""Measure how fast it is, and in how much memory.
+r"""Measure how fast it is, and in how much memory.
 
 python tools/benchmark.py step --method mixmim --size base --batch 16
 python tools/benchmark.py step --method mae --batch 16 --peer mmpretrain
 python tools/benchmark.py step --config MINE.py --against OTHER.py --json FILE
+python tools/benchmark.py encoder --config MINE.py --image-size 1024 --batch 1 \
+    --against-options model.backbone.window=None
 """
 
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,10 +25,15 @@ if (ROOT / 'mim_zoo' / 'version.py').is_file():  # in a checkout, its own code
 
 from mim_zoo import cli  # noqa: E402
 from mim_zoo.benchmark import (  # noqa: E402
+    EncoderPass,
+    EncoderWork,
+    Measured,
     Schedule,
     Side,
+    Stepper,
     Work,
-    compare_steps,
+    compare,
+    encoder_side,
     our_side,
     peer_side,
 )
@@ -46,6 +53,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest='command', required=True)
     add_step(commands.add_parser('step', help='a training step'))
+    add_encoder(commands.add_parser('encoder', help='an encoder alone'))
     return parser.parse_args(argv)
 
 
@@ -56,6 +64,38 @@ def add_step(parser: argparse.ArgumentParser) -> None:
     model.add_argument('--method', help='mae, mff, mixmim, ...: its ImageNet config')
     model.add_argument('--config', help='a path, or a name below configs/')
     what.add_argument('--size', help='of --method (base)')
+    other = add_sides(what)
+    other.add_argument('--peer', help=f'compare with this library: {", ".join(PEERS)}')
+    what.add_argument(
+        '--peer-config', help="the peer's config, below its configs/ (the same model)"
+    )
+    add_how(parser)
+    parser.set_defaults(run=measure_step)
+
+
+def add_encoder(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``encoder``."""
+    what = parser.add_argument_group('what is measured')
+    what.add_argument(
+        '--config', required=True, help='a path, or a name below configs/'
+    )
+    add_sides(what)
+    what.add_argument(
+        '--image-size',
+        type=int,
+        nargs='+',
+        metavar='PIXELS',
+        help="a side, or height and width (the encoder's img_size)",
+    )
+    what.add_argument('--backward', action='store_true', help='forward and backward')
+    add_how(parser)
+    parser.set_defaults(run=measure_encoder)
+
+
+def add_sides(
+    what: argparse._ArgumentGroup,
+) -> argparse._MutuallyExclusiveGroup:
+    """What changes the config, and what it is compared with."""
     what.add_argument(
         '--cfg-options',
         nargs='+',
@@ -64,14 +104,23 @@ def add_step(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='change the config, and that of --against',
     )
+    what.add_argument(
+        '--against-options',
+        nargs='+',
+        action=cli.Options,
+        default={},
+        metavar='KEY=VALUE',
+        help='compare with the config changed so, or change --against only',
+    )
     other = what.add_mutually_exclusive_group()
     other.add_argument('--against', metavar='CONFIG', help='compare with this config')
-    other.add_argument('--peer', help=f'compare with this library: {", ".join(PEERS)}')
-    what.add_argument(
-        '--peer-config', help="the peer's config, below its configs/ (the same model)"
-    )
+    return other
+
+
+def add_how(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command."""
     how = parser.add_argument_group('how')
-    how.add_argument('--batch', type=int, default=16, help='images in a step (16)')
+    how.add_argument('--batch', type=int, default=16, help='images at once (16)')
     how.add_argument('--dtype', choices=['fp32', 'bf16'], default='fp32')
     how.add_argument('--compile', action='store_true', help='torch.compile, all sides')
     how.add_argument(
@@ -92,7 +141,6 @@ def add_step(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--debug', action='store_true', help='show the traceback of every error'
     )
-    parser.set_defaults(run=measure_step)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -103,13 +151,34 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measure_step(args: argparse.Namespace) -> None:
-    """Measure a training step, print a table, write JSON if asked."""
+    """Measure a training step."""
     work = read_work(args)
+    measure(Stepper, read_sides(args), work, args)
+
+
+def measure_encoder(args: argparse.Namespace) -> None:
+    """Measure an encoder without what is around it."""
+    size = args.image_size
+    if size is not None and (len(size) > 2 or min(size) < 1):
+        cli.fail(f'--image-size: got {size}, expected a side, or height and width.')
+    work = EncoderWork(
+        **asdict(read_work(args)),
+        backward=args.backward,
+        image_size=None if size is None else (size[0], size[-1]),
+    )
+    sides = [encoder_side(args.config, args.cfg_options)]
+    sides += read_other(args, encoder_side)
+    measure(EncoderPass, sides, work, args)
+
+
+def measure(
+    kind: type[Measured], sides: list[Side], work: Work, args: argparse.Namespace
+) -> None:
+    """Measure the sides, print a table, write JSON if asked."""
     schedule = read_schedule(args, work.device)
     check_output(args)
-    sides = read_sides(args)
     started = datetime.now(timezone.utc)
-    measured = compare_steps(sides, work, schedule, args.peak_tflops, args.profile)
+    measured = compare(kind, sides, work, schedule, args.peak_tflops, args.profile)
     result: dict[str, Any] = dict(
         command=args.command,
         date=started.isoformat(timespec='seconds'),
@@ -167,13 +236,21 @@ def read_sides(args: argparse.Namespace) -> list[Side]:
         cli.fail('--peer-config needs --peer.')
     if args.config and args.size:
         cli.fail('--size goes with --method: a --config has its own, leave --size out.')
-    config = args.config or config_of(args.method, args.size or 'base')
-    ours = our_side(config, args.cfg_options)
+    args.config = args.config or config_of(args.method, args.size or 'base')
+    ours = our_side(args.config, args.cfg_options)
+    if args.peer and args.against_options:
+        cli.fail('--against-options changes a config of ours: leave out --peer.')
     if args.peer:
         return [ours, peer_side(args.peer, args.peer_config, ours)]
-    if args.against:
-        return [ours, our_side(args.against, args.cfg_options, 'other')]
-    return [ours]
+    return [ours, *read_other(args, our_side)]
+
+
+def read_other(args: argparse.Namespace, read: Callable[..., Side]) -> list[Side]:
+    """The other config, or the same one with other options, if any."""
+    if not (args.against or args.against_options):
+        return []
+    options = {**args.cfg_options, **args.against_options}
+    return [read(args.against or args.config, options, 'other')]
 
 
 if __name__ == '__main__':

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from .measured import Measured, Work
 from .sides import Side
-from .step import Stepper, Work
 from .workers import Worker
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How often: timings per side, steps in one timing, steps before the first."""
+    """How often: timings per side, times in one timing, times before the first."""
 
     pairs: int = 5
     steps: int = 1
@@ -40,14 +40,15 @@ def ratios(ours: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
     return dict(median=median(pairs), min=min(pairs), max=max(pairs), pairs=pairs)
 
 
-def compare_steps(
+def compare(
+    kind: type[Measured],
     sides: Sequence[Side],
     work: Work,
     schedule: Schedule,
     peak_tflops: float | None = None,
     profile_rows: int = 0,
 ) -> dict[str, Any]:
-    """Measure the first side, or it against a second one.
+    """Measure the first side, or it against a second one: ``kind(side, work)``.
 
     Each lives in its own process; one computes at a time. Returns dict(sides=[...]),
     of two sides also speed_ratio (above 1: the first is faster) and memory_ratio
@@ -55,13 +56,13 @@ def compare_steps(
     """
     measured = [
         {
-            **dict(name=side.name, config=side.config),
+            **dict(name=side.name, config=side.config, options=side.options),
             **found,
             **rates(found['seconds'], work.batch, flops, peak_tflops),
             'profile': profile,
         }
         for side, (found, flops, profile) in zip(
-            sides, _measure(sides, work, schedule, profile_rows)
+            sides, _measure(kind, sides, work, schedule, profile_rows)
         )
     ]
     out: dict[str, Any] = dict(sides=measured)
@@ -73,13 +74,16 @@ def compare_steps(
 
 
 def _measure(
-    sides: Sequence[Side], work: Work, schedule: Schedule, profile_rows: int
+    kind: type[Measured],
+    sides: Sequence[Side],
+    work: Work,
+    schedule: Schedule,
+    profile_rows: int,
 ) -> list[tuple[dict[str, Any], float, list[dict[str, Any]] | None]]:
     """Of each side: facts, results and seconds; operations per image; profile."""
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(Worker(side.name, Stepper, side, work))
-            for side in sides
+            stack.enter_context(Worker(side.name, kind, side, work)) for side in sides
         ]
         facts = [worker.call('facts') for worker in workers]
         shape = facts[0]['image_shape']
@@ -108,7 +112,7 @@ def rates(
     flops_per_image: float,
     peak_tflops: float | None,
 ) -> dict[str, Any]:
-    """What follows from a side's seconds per step; mfu is a share of the peak."""
+    """What follows from a side's seconds of one time; mfu is a share of the peak."""
     per_second = batch / median(seconds)
     mfu = None
     if peak_tflops:

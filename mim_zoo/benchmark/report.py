@@ -84,7 +84,7 @@ def show(result: dict[str, Any], console: Console | None = None) -> None:
             _or_dash(side['memory']['peak_mib'], ',.0f'),
             f'{side["gflops_per_image"]:.1f}',
             _or_dash(side['mfu'], '.1%'),
-            f'{side["first_loss"]:.4f}',
+            _or_dash(side.get('first_loss'), '.4f'),
         )
     console.print(table)
     console.print('\n'.join(summary(result)), highlight=False, soft_wrap=True)
@@ -108,7 +108,7 @@ def _profile(side: dict[str, Any]) -> Table:
 def heading(result: dict[str, Any]) -> str:
     """How and where it was measured."""
     given, found = result['arguments'], result['machine']
-    words = ['training step', f'batch {given["batch"]}', given['dtype']]
+    words = [_what(result), f'batch {given["batch"]}', given['dtype']]
     words += ['compiled'] if given['compile'] else []
     words += [found['gpu'] or found['cpu']]
     if not found['gpu']:
@@ -117,9 +117,20 @@ def heading(result: dict[str, Any]) -> str:
     return ', '.join(words)
 
 
+def _what(result: dict[str, Any]) -> str:
+    if result['command'] == 'step':
+        return 'training step'
+    passes = 'forward and backward' if result['arguments']['backward'] else 'forward'
+    _, height, width = result['sides'][0]['image_shape']
+    return f'encoder, {passes}, {height} x {width} px'
+
+
 def summary(result: dict[str, Any]) -> list[str]:
     """What was measured, and how the first side compares with the second."""
-    lines = [f'{side["name"]}: {side["config"]}' for side in result['sides']]
+    lines = []
+    for side in result['sides']:
+        options = [f'{key}={value}' for key, value in side['options'].items()]
+        lines.append(' '.join([f'{side["name"]}: {side["config"]}', *options]))
     lines.append(f'peak MiB: {result["memory_meaning"]}')
     if 'speed_ratio' in result:
         (ours, other), speed = result['sides'], result['speed_ratio']

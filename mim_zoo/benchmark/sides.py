@@ -3,7 +3,7 @@
 import importlib.util
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from mmengine.config import Config
 
 from mim_zoo.cli import find_config
 from mim_zoo.models import MIM
+from mim_zoo.models.encoder import Encoder
 from mim_zoo.options import checked_options
-from mim_zoo.paths import shipped_configs
+from mim_zoo.paths import read_config, shipped_configs
 from mim_zoo.registry import MODELS, SCOPE
 
 PEERS = ('mmpretrain',)
@@ -29,6 +30,7 @@ class Side:
     Args:
         config: the name of the config they come from.
         package: whose registries build them, and whose batches they take.
+        options: what was changed in the config.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Side:
     model: dict[str, Any]
     optim_wrapper: dict[str, Any]
     imports: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def methods() -> dict[tuple[str, str], str]:
@@ -64,19 +67,45 @@ def config_of(method: str, size: str) -> str:
 
 def our_side(config: str, options: Mapping[str, Any], name: str = 'mim_zoo') -> Side:
     """The model and optimizer of a config with changes in it."""
-    path = find_config(config)
-    cfg = Config.fromfile(path)
-    cfg.merge_from_dict(checked_options(cfg, options))
+    path, cfg = _read(config, options)
     for part in ('model', 'optim_wrapper'):
         if cfg.get(part) is None:
             raise ValueError(f'{config}: the config has no {part}, nothing to measure')
-    kind = MODELS.get(str(cfg.model.type))
-    if not (isinstance(kind, type) and issubclass(kind, MIM)):
+    if not _is_a(cfg.model, MIM):
         raise ValueError(
             f'{config}: its model is {cfg.model.type}, expected masked image '
             'modelling, such as MAE or MixMIM'
         )
-    return _side(cfg, name, path.stem, SCOPE)
+    return _side(cfg, name, path.stem, SCOPE, options)
+
+
+def encoder_side(
+    config: str, options: Mapping[str, Any], name: str = 'mim_zoo'
+) -> Side:
+    """The encoder of a config, whatever the config trains, with random weights."""
+    path, cfg = _read(config, options)
+    encoder = cfg.get('model', {}).get('backbone')
+    if encoder is None or not _is_a(encoder, Encoder):
+        found = encoder.get('type') if encoder else 'none'
+        raise ValueError(
+            f'{config}: its model.backbone is {found}, expected an encoder of mim_zoo, '
+            'such as MIMViT or MixMIMViT'
+        )
+    cfg.model = {**encoder, 'init_cfg': None}
+    cfg.optim_wrapper = {}
+    return _side(cfg, name, path.stem, SCOPE, options)
+
+
+def _read(config: str, options: Mapping[str, Any]) -> tuple[Path, Config]:
+    path = find_config(config)
+    cfg = read_config(path)
+    cfg.merge_from_dict(checked_options(cfg, options))
+    return path, cfg
+
+
+def _is_a(part: Mapping[str, Any], kind: type) -> bool:
+    found = MODELS.get(str(part['type']))
+    return isinstance(found, type) and issubclass(found, kind)
 
 
 def peer_side(peer: str, config: str | None, ours: Side) -> Side:
@@ -114,7 +143,13 @@ def _same_model(root: Path, peer: str, ours: Side) -> Path:
     )
 
 
-def _side(cfg: Config, name: str, config: str, package: str) -> Side:
+def _side(
+    cfg: Config,
+    name: str,
+    config: str,
+    package: str,
+    options: Mapping[str, Any] | None = None,
+) -> Side:
     plain = cfg.to_dict()
     return Side(
         name=name,
@@ -123,4 +158,5 @@ def _side(cfg: Config, name: str, config: str, package: str) -> Side:
         model=plain['model'],
         optim_wrapper=plain['optim_wrapper'],
         imports=tuple(plain.get('custom_imports', {}).get('imports', ())),
+        options=dict(options or {}),
     )

@@ -5,8 +5,6 @@ images on the device, forward, backward, the optimizer's update.
 """
 
 import copy
-import time
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,10 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mim_zoo
 import mim_zoo.engine  # fills its registries
-from mim_zoo.engine.memory import keep_freed_memory
 from mim_zoo.registry import MODELS, SCOPE
 
-from .memory import MIB, PeakMemory
+from .measured import Measured, Work
 from .sides import Side
 
 LEARNING_RATE = 1e-6  # as in warm-up: weights stay near where they start
@@ -32,78 +29,37 @@ KEPT = ('optimizer', 'constructor', 'paramwise_cfg', 'clip_grad')
 FLOP_IMAGES = 2
 
 
-@dataclass(frozen=True)
-class Work:
-    """How the steps are done, the same on every side."""
+class Stepper(Measured):
+    """Training steps: a model, its optimizer and a batch."""
 
-    batch: int
-    dtype: str = 'fp32'
-    compile: bool = False
-    device: str = 'cpu'
-    threads: int | None = None
-    seed: int = 0
-
-
-class Stepper:
-    """A model, its optimizer and one batch of synthetic images."""
+    model: BaseModel
 
     def __init__(self, side: Side, work: Work):
-        if side.package == SCOPE and work.device == 'cpu':
-            keep_freed_memory()  # as ZooRunner does
-        if work.threads:
-            torch.set_num_threads(work.threads)
-        torch.manual_seed(work.seed)
-        self.side, self.work = side, work
-        self.device = torch.device(work.device)
+        super().__init__(side, work)
         build = build_ours if side.package == SCOPE else build_mmpretrain
         self.model, self.version = build(side)
         self.model.to(self.device).train()
         self.optim_wrapper = build_optimizer(self.model, side, work.dtype)
         if work.compile:  # what MMEngine's compile=True does
             self.model.forward = torch.compile(self.model.forward)
-        self.memory = PeakMemory(self.device)
         self.losses: list[Tensor] = []
-        self.images = torch.empty(0)
 
-    def facts(self) -> dict[str, Any]:
-        """What is known before the first step."""
+    def image_shape(self) -> tuple[int, ...] | None:
+        """Of the encoder; a peer's does not say."""
+        if self.side.package != SCOPE:
+            return None
         encoder = self.model.backbone
-        parameters = sum(p.numel() for p in self.model.parameters())
-        shape = None
-        if self.side.package == SCOPE:
-            shape = (encoder.in_channels, *encoder.img_size)
-        return dict(
-            version=self.version,
-            parameters=parameters,
-            image_shape=shape,
-            threads=torch.get_num_threads(),
-        )
+        return (encoder.in_channels, *encoder.img_size)
 
-    def prepare(self, image_shape: tuple[int, int, int], warm_up: int) -> None:
-        """Make the batch, do the first steps, begin to watch the memory."""
-        self.images = synthetic_images(self.work.batch, image_shape, self.work.seed)
-        if self.device.type == 'cuda':
-            self.images = self.images.pin_memory()
-        self.memory.start()
-        self.run(warm_up)
-        self.memory.reset()
-
-    def run(self, steps: int) -> float:
-        """Seconds per step."""
-        self._wait()
-        start = time.perf_counter()
-        for _ in range(steps):
-            logged = self.model.train_step(self.batch(), self.optim_wrapper)
-            self.losses.append(logged['loss'].detach())
-        self._wait()
-        return (time.perf_counter() - start) / steps
+    def once(self) -> None:
+        """A step."""
+        logged = self.model.train_step(self.batch(), self.optim_wrapper)
+        self.losses.append(logged['loss'].detach())
 
     def result(self) -> dict[str, Any]:
         """Peak memory of the timed steps, losses of the first and the last step."""
         losses = [float(loss) for loss in self.losses]
-        return dict(
-            memory=self.memory.read(), first_loss=losses[0], last_loss=losses[-1]
-        )
+        return dict(super().result(), first_loss=losses[0], last_loss=losses[-1])
 
     def flops_per_image(self) -> float:
         """Of one forward and backward pass: matrix products and convolutions.
@@ -122,27 +78,6 @@ class Stepper:
         self.optim_wrapper.zero_grad()
         return counter.get_total_flops() / count
 
-    def profile(self, rows: int) -> list[dict[str, Any]]:
-        """The operators (on a GPU, kernels) that one step spends most time in.
-
-        Time and memory of each are its own, without what it calls.
-        """
-        where = 'cpu' if self.device.type == 'cpu' else 'device'
-        with torch.profiler.profile(profile_memory=True) as profiler:
-            self.run(1)
-        events = [
-            dict(
-                name=event.key,
-                ms=getattr(event, f'self_{where}_time_total') / 1e3,
-                calls=event.count,
-                mib=getattr(event, f'self_{where}_memory_usage') / MIB,
-            )
-            for event in profiler.key_averages()
-        ]
-        total = sum(event['ms'] for event in events)
-        events.sort(key=lambda event: -event['ms'])
-        return [{**event, 'share': event['ms'] / total} for event in events[:rows]]
-
     def batch(self, count: int | None = None) -> dict[str, Any]:
         """What a loader would give: images (B, C_in, H, W) uint8 on the host."""
         images = self.images[:count]
@@ -152,16 +87,6 @@ class Stepper:
         from mmpretrain.structures import DataSample
 
         return dict(inputs=images, data_samples=[DataSample() for _ in images])
-
-    def _wait(self) -> None:
-        if self.device.type == 'cuda':
-            torch.cuda.synchronize(self.device)
-
-
-def synthetic_images(batch: int, shape: tuple[int, int, int], seed: int) -> Tensor:
-    """Noise (B, C_in, H, W) uint8, the same for everyone with that seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(256, (batch, *shape), dtype=torch.uint8, generator=generator)
 
 
 def build_ours(side: Side) -> tuple[BaseModel, str]:

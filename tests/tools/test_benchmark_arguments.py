@@ -43,6 +43,23 @@ def test_mistakes(arguments, expected) -> None:
     assert expected in error_of('benchmark', 'step', *arguments)
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        (['--image-size', '0'], '--image-size: got [0], expected a side'),
+        (['--image-size', '8', '8', '8'], '--image-size: got [8, 8, 8]'),
+        (['--against-options', 'model.backbone.widnow=1'], 'model.backbone.window'),
+    ],
+)
+def test_mistakes_with_an_encoder(arguments, expected) -> None:
+    assert expected in error_of('benchmark', 'encoder', *CPU, *arguments)
+
+
+def test_options_are_of_our_side() -> None:
+    arguments = [*CPU, '--peer', 'mmpretrain', '--against-options', 'model.neck=None']
+    assert 'leave out --peer' in error_of('benchmark', 'step', *arguments)
+
+
 def test_threads_are_of_the_cpu(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     for device in ([], ['--device', 'cuda']):
@@ -67,4 +84,5 @@ def test_a_peer_that_is_not_installed(monkeypatch) -> None:
 def test_the_help_names_every_command(capsys) -> None:
     with pytest.raises(SystemExit):
         tool('benchmark').parse_args(['--help'])
-    assert 'step' in capsys.readouterr().out
+    help = capsys.readouterr().out
+    assert 'a training step' in help and 'an encoder alone' in help
