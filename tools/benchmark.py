@@ -4,6 +4,7 @@ r"""Measure how fast it is, and in how much memory.
 python tools/benchmark.py step --method mixmim --size base --batch 16
 python tools/benchmark.py step --method mae --batch 16 --peer mmpretrain
 python tools/benchmark.py step --config MINE.py --against OTHER.py --json FILE
+python tools/benchmark.py loader --data-root IMAGES
 python tools/benchmark.py encoder --config MINE.py --image-size 1024 --batch 1 \
     --against-options model.backbone.window=None
 """
@@ -37,8 +38,19 @@ from mim_zoo.benchmark import (  # noqa: E402
     our_side,
     peer_side,
 )
+from mim_zoo.benchmark.loader import (  # noqa: E402
+    OFFICIAL,
+    WISHES,
+    compare_loaders,
+    loading_of,
+)
 from mim_zoo.benchmark.memory import MEANING  # noqa: E402
-from mim_zoo.benchmark.report import machine, show, versions  # noqa: E402
+from mim_zoo.benchmark.report import (  # noqa: E402
+    machine,
+    show,
+    show_loaders,
+    versions,
+)
 from mim_zoo.benchmark.sides import PEERS, config_of  # noqa: E402
 from mim_zoo.errors import plain_errors  # noqa: E402
 
@@ -54,6 +66,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest='command', required=True)
     add_step(commands.add_parser('step', help='a training step'))
     add_encoder(commands.add_parser('encoder', help='an encoder alone'))
+    add_loader(commands.add_parser('loader', help='loading of training images'))
     return parser.parse_args(argv)
 
 
@@ -90,6 +103,30 @@ def add_encoder(parser: argparse.ArgumentParser) -> None:
     what.add_argument('--backward', action='store_true', help='forward and backward')
     add_how(parser)
     parser.set_defaults(run=measure_encoder)
+
+
+def add_loader(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``loader``."""
+    parser.add_argument(
+        '--data-root', required=True, metavar='IMAGES', help='a folder of photographs'
+    )
+    parser.add_argument('--config', help='whose training pipeline (MAE ViT-B)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=cli.Options,
+        default={},
+        metavar='KEY=VALUE',
+        help='change the config',
+    )
+    parser.add_argument('--batch', type=int, default=64, help='images (64)')
+    parser.add_argument('--pairs', type=int, default=5, help='timings of each (5)')
+    parser.add_argument('--steps', type=int, default=6, help='batches in a timing (6)')
+    parser.add_argument('--json', metavar='FILE', help='write everything')
+    parser.add_argument(
+        '--debug', action='store_true', help='show the traceback of every error'
+    )
+    parser.set_defaults(run=measure_loader)
 
 
 def add_sides(
@@ -171,6 +208,21 @@ def measure_encoder(args: argparse.Namespace) -> None:
     measure(EncoderPass, sides, work, args)
 
 
+def measure_loader(args: argparse.Namespace) -> None:
+    """Measure how fast one process loads, beside what MAE's recipe says."""
+    check_batch(args.batch)
+    config = args.config or config_of('mae', 'base')
+    started = datetime.now(timezone.utc)
+    sides = compare_loaders(
+        [
+            loading_of(config, name, args.data_root, args.batch, args.cfg_options)
+            for name in (*WISHES, OFFICIAL)
+        ],
+        Schedule(args.pairs, args.steps),
+    )
+    finish(args, started, 'cpu', dict(batch=args.batch, config=config), sides=sides)
+
+
 def measure(
     kind: type[Measured], sides: list[Side], work: Work, args: argparse.Namespace
 ) -> None:
@@ -179,23 +231,41 @@ def measure(
     check_output(args)
     started = datetime.now(timezone.utc)
     measured = compare(kind, sides, work, schedule, args.peak_tflops, args.profile)
+    settings = {
+        **asdict(work),
+        **asdict(schedule),
+        'cfg_options': args.cfg_options,
+        'peak_tflops': args.peak_tflops,
+    }
+    meaning = MEANING[work.device]
+    finish(args, started, work.device, settings, memory_meaning=meaning, **measured)
+
+
+def finish(
+    args: argparse.Namespace,
+    started: datetime,
+    device: str,
+    settings: dict[str, Any],
+    **measured: Any,
+) -> None:
+    """Print a table, write JSON if asked."""
     result: dict[str, Any] = dict(
         command=args.command,
         date=started.isoformat(timespec='seconds'),
-        machine=machine(work.device),
+        machine=machine(device),
         versions=versions(),
-        arguments={
-            **asdict(work),
-            **asdict(schedule),
-            'cfg_options': args.cfg_options,
-            'peak_tflops': args.peak_tflops,
-        },
-        memory_meaning=MEANING[work.device],
+        arguments=settings,
         **measured,
     )
-    show(result)
+    (show_loaders if args.command == 'loader' else show)(result)
     if args.json:
         cli.write_metrics(result, args.json)
+
+
+def check_batch(batch: int) -> None:
+    """End the command at a batch without images."""
+    if batch < 1:
+        cli.fail(f'--batch: got {batch}, expected 1 or more.')
 
 
 def read_work(args: argparse.Namespace) -> Work:
@@ -205,8 +275,7 @@ def read_work(args: argparse.Namespace) -> Work:
         cli.fail('--device cuda: torch finds no GPU here.')
     if args.dtype == 'bf16' and device == 'cpu':
         cli.fail('--dtype bf16 needs a GPU: on a CPU training stays in fp32.')
-    if args.batch < 1:
-        cli.fail(f'--batch: got {args.batch}, expected 1 or more.')
+    check_batch(args.batch)
     if args.threads is not None:
         if args.threads < 1:
             cli.fail(f'--threads: got {args.threads}, expected 1 or more.')

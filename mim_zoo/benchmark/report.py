@@ -93,6 +93,28 @@ def show(result: dict[str, Any], console: Console | None = None) -> None:
             console.print(_profile(side))
 
 
+def show_loaders(result: dict[str, Any], console: Console | None = None) -> None:
+    """Print what one process loads, and how far its pixels are from the official."""
+    console = console or Console()
+    sides = result['sides']
+    shape = ' x '.join(str(n) for n in sides[0]['batch_shape'])
+    title = f'loading, one process, batches of {shape}, {result["machine"]["cpu"]}'
+    table = Table('', box=box.SIMPLE, title=title, title_justify='left')
+    for name in ('images/s', 'times as fast', 'pixels off, of 255', 'values'):
+        table.add_column(name, justify='right')
+    for side in sides:
+        speed = side['speed_ratio']
+        spread = f'{speed["median"]:.2f} ({speed["min"]:.2f} to {speed["max"]:.2f})'
+        table.add_row(
+            side['name'],
+            f'{side["images_per_second"]:,.0f}',
+            spread,
+            _or_dash(side['pixel_difference'], '.2f'),
+            side['dtype'],
+        )
+    console.print(table)
+
+
 def _profile(side: dict[str, Any]) -> Table:
     title = f'{side["name"]}: one step'
     table = Table(title=title, title_justify='left', box=box.SIMPLE)

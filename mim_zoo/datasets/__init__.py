@@ -8,12 +8,12 @@ from .held_out import HeldOutSplit
 from .image_folder import ImageFolder
 from .image_io import UnreadableImageError, read_image
 from .masking import BlockMasking, MixedMasking, RandomMasking
+from .rand_augment import RandAugment
 from .sampler import Draw, EpochSampler, seeded
 from .transforms import (
     CenterCrop,
     LoadImage,
     PackInputs,
-    RandAugment,
     RandomFlip,
     RandomResizedCrop,
     Resize,

@@ -13,6 +13,8 @@ from mim_zoo.registry import FUNCTIONS
 def collate_readable(items: Sequence[dict | None]) -> dict[str, Any]:
     """Stack what ``PackInputs`` made, leaving out None; nothing left gives ``{}``.
 
+    Images (B, C, H, W) stay as they are in files, the channels last in memory.
+
     Raises ValueError naming two files if their images differ in shape or dtype.
     """
     kept = [item for item in items if item is not None]
@@ -35,7 +37,9 @@ def collate_readable(items: Sequence[dict | None]) -> dict[str, Any]:
                 f'{_kind(first)} from {first["img_path"]} and {_kind(item)} from '
                 f'{item["img_path"]}. Fix: {fix}.'
             )
-    return default_collate(kept)
+    batch = default_collate([{**item, 'inputs': 0} for item in kept])
+    pixels = [item['inputs'].permute(1, 2, 0) for item in kept]  # (H, W, C) in memory
+    return {**batch, 'inputs': default_collate(pixels).permute(0, 3, 1, 2)}
 
 
 def _kind(item: dict) -> tuple[tuple[int, ...], torch.dtype]:

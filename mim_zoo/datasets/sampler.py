@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 import torch
 from mmengine.dataset import DefaultSampler
+from torch.utils.data import get_worker_info
 
 from mim_zoo.registry import DATA_SAMPLERS
 
@@ -43,16 +44,21 @@ def draw_seed(seed: int, epoch: int, index: int) -> int:
 def seeded(seed: int | None) -> Iterator[None]:
     """Run with torch's CPU generator, ``random`` and numpy seeded, then put them back.
 
-    Restoring makes loading in the main process invisible to the training step. None
-    does nothing.
+    Restoring makes loading in the main process invisible to the training step; in a
+    worker of a loader nobody else draws. None does nothing.
     """
     if seed is None:
         yield
         return
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    alone = get_worker_info() is not None
+    if not alone:
+        states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
+    if alone:
+        yield
+        return
     try:
         yield
     finally:

@@ -116,7 +116,9 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
                 f'images: got {images.shape[1]} channels, expected {len(self.mean)} as '
                 'in mean and std; set mean and std of the data preprocessor'
             )
-        normalized = (images.float() - self.mean) / self.std
+        # loaders leave the channels last in memory
+        floats = images.to(torch.float, memory_format=torch.contiguous_format)
+        normalized = (floats - self.mean) / self.std
         if images.dtype != torch.uint8 and not self._checked:
             self._check_units(normalized)
         return normalized

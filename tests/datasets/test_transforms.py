@@ -52,6 +52,7 @@ def test_any_channel_count_and_dtype(channels, dtype):
     for transform, shape in (
         (RandomResizedCrop(16), (16, 16)),
         (RandomResizedCrop((12, 20), single_draw=True), (12, 20)),
+        (RandomResizedCrop((12, 20), antialias=False), (12, 20)),
         (Resize(20), (20, 28)),
         (Resize((24, 18), 'bilinear'), (24, 18)),
         (CenterCrop((30, 50)), (30, 50)),
@@ -61,7 +62,7 @@ def test_any_channel_count_and_dtype(channels, dtype):
         out = run(transform, img)['img']
         assert (out.shape, out.dtype) == ((*shape, channels), dtype)
         packed = run(PackInputs(), out)['inputs']
-        assert packed.shape == (channels, *shape) and packed.is_contiguous()
+        assert np.array_equal(packed.permute(1, 2, 0), out)
 
 
 def test_float_resize_adds_no_values_and_agrees_with_uint8():
@@ -119,6 +120,29 @@ def test_crop_statistics():
     log_aspect = np.log(singles[free, 3] / singles[free, 2])
     assert log_aspect.mean() == pytest.approx(0, abs=0.03)
     assert log_aspect.std() == pytest.approx(2 * math.log(4 / 3) / 12**0.5, abs=0.01)
+
+
+def test_without_antialiasing_stripes_stay():
+    """Lines of a pixel: their mean with antialiasing, without it one or the other."""
+    lines = np.zeros((128, 128, 3), np.uint8)
+    lines[:, 1::8] = 255
+    smooth = resize(lines, (32, 32), 'bilinear').std()
+    rough = resize(lines, (32, 32), 'bilinear', antialias=False).std()
+    assert rough > 1.2 * smooth
+    crop = RandomResizedCrop(32, (1, 1), (1, 1), 'bilinear', antialias=False)
+    assert run(crop, lines)['img'].std() == rough
+    enlarged = [
+        resize(PHOTO, (500, 800), 'bicubic', flag).astype(int) for flag in (0, 1)
+    ]
+    assert np.abs(enlarged[0] - enlarged[1]).mean() < 2
+
+
+def test_wishes_for_jpeg_reach_the_file(tmp_path):
+    Image.fromarray(PHOTO).save(tmp_path / 'a.jpg')
+    small = LoadImage(shortest=50, fast=True)({'img_path': tmp_path / 'a.jpg'})['img']
+    assert 50 <= min(small.shape[:2]) < min(PHOTO.shape[:2]) / 2
+    with pytest.raises(ValueError, match='shortest must be 1 pixel or more, got 0'):
+        LoadImage(shortest=0)
 
 
 def test_flip():
