@@ -10,15 +10,12 @@ python tools/benchmark.py encoder --config MINE.py --image-size 1024 --batch 1 \
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-
-import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 if (ROOT / 'mim_zoo' / 'version.py').is_file():  # in a checkout, its own code
@@ -38,6 +35,14 @@ from mim_zoo.benchmark import (  # noqa: E402
     our_side,
     peer_side,
 )
+from mim_zoo.benchmark.arguments import (  # noqa: E402
+    add_how,
+    add_sides,
+    check_batch,
+    check_output,
+    read_schedule,
+    read_work,
+)
 from mim_zoo.benchmark.loader import (  # noqa: E402
     OFFICIAL,
     WISHES,
@@ -53,9 +58,6 @@ from mim_zoo.benchmark.report import (  # noqa: E402
 )
 from mim_zoo.benchmark.sides import PEERS, config_of  # noqa: E402
 from mim_zoo.errors import plain_errors  # noqa: E402
-
-STEPS = {'cpu': 1, 'cuda': 20}  # in one timing: a GPU's step is short
-WARM_UP = {'cpu': 2, 'cuda': 10}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -127,57 +129,6 @@ def add_loader(parser: argparse.ArgumentParser) -> None:
         '--debug', action='store_true', help='show the traceback of every error'
     )
     parser.set_defaults(run=measure_loader)
-
-
-def add_sides(
-    what: argparse._ArgumentGroup,
-) -> argparse._MutuallyExclusiveGroup:
-    """What changes the config, and what it is compared with."""
-    what.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=cli.Options,
-        default={},
-        metavar='KEY=VALUE',
-        help='change the config, and that of --against',
-    )
-    what.add_argument(
-        '--against-options',
-        nargs='+',
-        action=cli.Options,
-        default={},
-        metavar='KEY=VALUE',
-        help='compare with the config changed so, or change --against only',
-    )
-    other = what.add_mutually_exclusive_group()
-    other.add_argument('--against', metavar='CONFIG', help='compare with this config')
-    return other
-
-
-def add_how(parser: argparse.ArgumentParser) -> None:
-    """The arguments of every command."""
-    how = parser.add_argument_group('how')
-    how.add_argument('--batch', type=int, default=16, help='images at once (16)')
-    how.add_argument('--dtype', choices=['fp32', 'bf16'], default='fp32')
-    how.add_argument('--compile', action='store_true', help='torch.compile, all sides')
-    how.add_argument(
-        '--device', choices=['cpu', 'cuda'], help='cuda where there is one'
-    )
-    how.add_argument('--threads', type=int, help="of the CPU (torch's own choice)")
-    how.add_argument('--pairs', type=int, default=5, help='timings of each side (5)')
-    how.add_argument('--steps', type=int, help='in one timing (CPU 1, GPU 20)')
-    how.add_argument('--warm-up', type=int, help='steps before (CPU 2, GPU 10)')
-    out = parser.add_argument_group('what comes out')
-    out.add_argument(
-        '--peak-tflops', type=float, help='what the device can do at --dtype, for MFU'
-    )
-    out.add_argument(
-        '--profile', type=int, default=0, metavar='ROWS', help='list the top operators'
-    )
-    out.add_argument('--json', metavar='FILE', help='write everything, raw times too')
-    parser.add_argument(
-        '--debug', action='store_true', help='show the traceback of every error'
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -260,43 +211,6 @@ def finish(
     (show_loaders if args.command == 'loader' else show)(result)
     if args.json:
         cli.write_metrics(result, args.json)
-
-
-def check_batch(batch: int) -> None:
-    """End the command at a batch without images."""
-    if batch < 1:
-        cli.fail(f'--batch: got {batch}, expected 1 or more.')
-
-
-def read_work(args: argparse.Namespace) -> Work:
-    """How a step is done; a wish that this machine cannot fulfil ends the command."""
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    if device == 'cuda' and not torch.cuda.is_available():
-        cli.fail('--device cuda: torch finds no GPU here.')
-    if args.dtype == 'bf16' and device == 'cpu':
-        cli.fail('--dtype bf16 needs a GPU: on a CPU training stays in fp32.')
-    check_batch(args.batch)
-    if args.threads is not None:
-        if args.threads < 1:
-            cli.fail(f'--threads: got {args.threads}, expected 1 or more.')
-        if device == 'cuda':
-            cli.fail('--threads is for the CPU: add --device cpu, or leave it out.')
-    return Work(args.batch, args.dtype, args.compile, device, args.threads)
-
-
-def read_schedule(args: argparse.Namespace, device: str) -> Schedule:
-    """How often; defaults by device."""
-    steps = STEPS[device] if args.steps is None else args.steps
-    warm_up = WARM_UP[device] if args.warm_up is None else args.warm_up
-    return Schedule(args.pairs, steps, warm_up)
-
-
-def check_output(args: argparse.Namespace) -> None:
-    """End the command at a number that nothing can be made of."""
-    if args.peak_tflops is not None and not 0 < args.peak_tflops < math.inf:
-        cli.fail(f'--peak-tflops: got {args.peak_tflops}, expected a number above 0.')
-    if args.profile < 0:
-        cli.fail(f'--profile: got {args.profile}, expected 0 rows or more.')
 
 
 def read_sides(args: argparse.Namespace) -> list[Side]:

@@ -9,6 +9,7 @@ from .image_folder import ImageFolder
 from .image_io import UnreadableImageError, read_image
 from .masking import BlockMasking, MixedMasking, RandomMasking
 from .rand_augment import RandAugment
+from .repeat import RepeatedDraws
 from .sampler import Draw, EpochSampler, seeded
 from .transforms import (
     CenterCrop,
@@ -37,6 +38,7 @@ __all__ = [
     'RandomFlip',
     'RandomMasking',
     'RandomResizedCrop',
+    'RepeatedDraws',
     'Resize',
     'SamplePhotos',
     'SimpleResizedCrop',

@@ -1,6 +1,6 @@
 """Batches without the images that could not be read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -10,14 +10,14 @@ from mim_zoo.registry import FUNCTIONS
 
 
 @FUNCTIONS.register_module()
-def collate_readable(items: Sequence[dict | None]) -> dict[str, Any]:
+def collate_readable(items: Sequence[dict | list[dict] | None]) -> dict[str, Any]:
     """Stack what ``PackInputs`` made, leaving out None; nothing left gives ``{}``.
 
     Images (B, C, H, W) stay as they are in files, the channels last in memory.
 
     Raises ValueError naming two files if their images differ in shape or dtype.
     """
-    kept = [item for item in items if item is not None]
+    kept = list(_single(items))
     if not kept:
         return {}
     first = kept[0]
@@ -40,6 +40,14 @@ def collate_readable(items: Sequence[dict | None]) -> dict[str, Any]:
     batch = default_collate([{**item, 'inputs': 0} for item in kept])
     pixels = [item['inputs'].permute(1, 2, 0) for item in kept]  # (H, W, C) in memory
     return {**batch, 'inputs': default_collate(pixels).permute(0, 3, 1, 2)}
+
+
+def _single(items: Sequence[dict | list[dict] | None]) -> Iterator[dict]:
+    for item in items:
+        if isinstance(item, list):  # RepeatedDraws
+            yield from item
+        elif item is not None:
+            yield item
 
 
 def _kind(item: dict) -> tuple[tuple[int, ...], torch.dtype]:

@@ -1,0 +1,102 @@
+"""What the commands of ``tools/benchmark.py`` have in common on the command line."""
+
+import argparse
+import math
+
+import torch
+
+from mim_zoo import cli
+
+from .compare import Schedule
+from .measured import Work
+
+STEPS = {'cpu': 1, 'cuda': 20}  # in one timing: a GPU's step is short
+WARM_UP = {'cpu': 2, 'cuda': 10}
+
+
+def add_sides(
+    what: argparse._ArgumentGroup,
+) -> argparse._MutuallyExclusiveGroup:
+    """What changes the config, and what it is compared with."""
+    what.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=cli.Options,
+        default={},
+        metavar='KEY=VALUE',
+        help='change the config, and that of --against',
+    )
+    what.add_argument(
+        '--against-options',
+        nargs='+',
+        action=cli.Options,
+        default={},
+        metavar='KEY=VALUE',
+        help='compare with the config changed so, or change --against only',
+    )
+    other = what.add_mutually_exclusive_group()
+    other.add_argument('--against', metavar='CONFIG', help='compare with this config')
+    return other
+
+
+def add_how(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command."""
+    how = parser.add_argument_group('how')
+    how.add_argument('--batch', type=int, default=16, help='images at once (16)')
+    how.add_argument('--dtype', choices=['fp32', 'bf16'], default='fp32')
+    how.add_argument('--compile', action='store_true', help='torch.compile, all sides')
+    how.add_argument(
+        '--device', choices=['cpu', 'cuda'], help='cuda where there is one'
+    )
+    how.add_argument('--threads', type=int, help="of the CPU (torch's own choice)")
+    how.add_argument('--pairs', type=int, default=5, help='timings of each side (5)')
+    how.add_argument('--steps', type=int, help='in one timing (CPU 1, GPU 20)')
+    how.add_argument('--warm-up', type=int, help='steps before (CPU 2, GPU 10)')
+    out = parser.add_argument_group('what comes out')
+    out.add_argument(
+        '--peak-tflops', type=float, help='what the device can do at --dtype, for MFU'
+    )
+    out.add_argument(
+        '--profile', type=int, default=0, metavar='ROWS', help='list the top operators'
+    )
+    out.add_argument('--json', metavar='FILE', help='write everything, raw times too')
+    parser.add_argument(
+        '--debug', action='store_true', help='show the traceback of every error'
+    )
+
+
+def read_work(args: argparse.Namespace) -> Work:
+    """How a step is done; a wish that this machine cannot fulfil ends the command."""
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    if device == 'cuda' and not torch.cuda.is_available():
+        cli.fail('--device cuda: torch finds no GPU here.')
+    if args.dtype == 'bf16' and device == 'cpu':
+        cli.fail('--dtype bf16 needs a GPU: on a CPU training stays in fp32.')
+    check_batch(args.batch)
+    if args.threads is not None:
+        if args.threads < 1:
+            cli.fail(f'--threads: got {args.threads}, expected 1 or more.')
+        if device == 'cuda':
+            cli.fail('--threads is for the CPU: add --device cpu, or leave it out.')
+    return Work(args.batch, args.dtype, args.compile, device, args.threads)
+
+
+def read_schedule(args: argparse.Namespace, device: str) -> Schedule:
+    """How often; defaults by device."""
+    steps = STEPS[device] if args.steps is None else args.steps
+    warm_up = WARM_UP[device] if args.warm_up is None else args.warm_up
+    return Schedule(args.pairs, steps, warm_up)
+
+
+def check_output(args: argparse.Namespace) -> None:
+    """End the command at a number that nothing can be made of."""
+    if args.peak_tflops is not None and not 0 < args.peak_tflops < math.inf:
+        cli.fail(f'--peak-tflops: got {args.peak_tflops}, expected a number above 0.')
+    if args.profile < 0:
+        cli.fail(f'--profile: got {args.profile}, expected 0 rows or more.')
+
+
+def check_batch(batch: int) -> None:
+    """End the command at a batch without images."""
+    if batch < 1:
+        cli.fail(f'--batch: got {batch}, expected 1 or more.')
