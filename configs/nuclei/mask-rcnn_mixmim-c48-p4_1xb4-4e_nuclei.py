@@ -4,9 +4,9 @@
 #   python tools/train.py configs/nuclei/mask-rcnn_mixmim-c48-p4_1xb4-4e_nuclei.py \
 #       --cfg-options data_root=/path/to/nuclei
 # From scratch: --cfg-options model.backbone.init_cfg=None
-# Hardware: 1 of 2 CPU cores, 11 min 55 s beside other runs.
-# Expected (measured, seed 0): 0.270 box AP, 0.278 mask AP after pre-training; 0.192 and
-# 0.205 from scratch.
+# Hardware: 1 of 2 CPU cores, 7 min 6 s beside another run.
+# Expected (measured, seed 0): 0.259 box AP, 0.273 mask AP after pre-training; 0.177 and
+# 0.197 from scratch. A run of an earlier commit: 0.270, 0.278; 0.192, 0.205.
 _base_ = [
     '../_base_/models/mask-rcnn_small.py',
     '../_base_/datasets/nuclei.py',
