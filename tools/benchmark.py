@@ -6,7 +6,7 @@ python tools/benchmark.py step --method mae --batch 16 --peer mmpretrain
 python tools/benchmark.py step --config MINE.py --against OTHER.py --json FILE
 python tools/benchmark.py loader --data-root IMAGES
 python tools/benchmark.py encoder --config MINE.py --image-size 1024 --batch 1 \
-    --against-options model.backbone.window=None
+    --against-options model.backbone.with_cp=True
 """
 
 import argparse
@@ -36,7 +36,11 @@ from mim_zoo.benchmark import (  # noqa: E402
     peer_side,
 )
 from mim_zoo.benchmark.arguments import (  # noqa: E402
+    add_debug,
     add_how,
+    add_json,
+    add_options,
+    add_pairs,
     add_sides,
     check_batch,
     check_output,
@@ -113,21 +117,12 @@ def add_loader(parser: argparse.ArgumentParser) -> None:
         '--data-root', required=True, metavar='IMAGES', help='a folder of photographs'
     )
     parser.add_argument('--config', help='whose training pipeline (MAE ViT-B)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=cli.Options,
-        default={},
-        metavar='KEY=VALUE',
-        help='change the config',
-    )
+    add_options(parser, '--cfg-options', 'change the config')
     parser.add_argument('--batch', type=int, default=64, help='images (64)')
-    parser.add_argument('--pairs', type=int, default=5, help='timings of each (5)')
+    add_pairs(parser)
     parser.add_argument('--steps', type=int, default=6, help='batches in a timing (6)')
-    parser.add_argument('--json', metavar='FILE', help='write everything')
-    parser.add_argument(
-        '--debug', action='store_true', help='show the traceback of every error'
-    )
+    add_json(parser)
+    add_debug(parser)
     parser.set_defaults(run=measure_loader)
 
 
@@ -171,7 +166,14 @@ def measure_loader(args: argparse.Namespace) -> None:
         ],
         Schedule(args.pairs, args.steps),
     )
-    finish(args, started, 'cpu', dict(batch=args.batch, config=config), sides=sides)
+    settings = dict(
+        batch=args.batch,
+        config=Path(config).stem,
+        pairs=args.pairs,
+        steps=args.steps,
+        cfg_options=args.cfg_options,
+    )
+    finish(args, started, 'cpu', settings, sides=sides)
 
 
 def measure(

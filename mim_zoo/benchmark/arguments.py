@@ -18,29 +18,33 @@ def add_sides(
     what: argparse._ArgumentGroup,
 ) -> argparse._MutuallyExclusiveGroup:
     """What changes the config, and what it is compared with."""
-    what.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=cli.Options,
-        default={},
-        metavar='KEY=VALUE',
-        help='change the config, and that of --against',
-    )
-    what.add_argument(
+    add_options(what, '--cfg-options', 'change the config, and that of --against')
+    add_options(
+        what,
         '--against-options',
-        nargs='+',
-        action=cli.Options,
-        default={},
-        metavar='KEY=VALUE',
-        help='compare with the config changed so, or change --against only',
+        'compare with the config changed so, or change --against only',
     )
     other = what.add_mutually_exclusive_group()
     other.add_argument('--against', metavar='CONFIG', help='compare with this config')
     return other
 
 
+def add_options(
+    what: argparse._ActionsContainer, option: str, description: str
+) -> None:
+    """Changes of a config, KEY=VALUE."""
+    what.add_argument(
+        option,
+        nargs='+',
+        action=cli.Options,
+        default={},
+        metavar='KEY=VALUE',
+        help=description,
+    )
+
+
 def add_how(parser: argparse.ArgumentParser) -> None:
-    """The arguments of every command."""
+    """How a model is measured, and what comes out."""
     how = parser.add_argument_group('how')
     how.add_argument('--batch', type=int, default=16, help='images at once (16)')
     how.add_argument('--dtype', choices=['fp32', 'bf16'], default='fp32')
@@ -49,7 +53,7 @@ def add_how(parser: argparse.ArgumentParser) -> None:
         '--device', choices=['cpu', 'cuda'], help='cuda where there is one'
     )
     how.add_argument('--threads', type=int, help="of the CPU (torch's own choice)")
-    how.add_argument('--pairs', type=int, default=5, help='timings of each side (5)')
+    add_pairs(how)
     how.add_argument('--steps', type=int, help='in one timing (CPU 1, GPU 20)')
     how.add_argument('--warm-up', type=int, help='steps before (CPU 2, GPU 10)')
     out = parser.add_argument_group('what comes out')
@@ -59,7 +63,22 @@ def add_how(parser: argparse.ArgumentParser) -> None:
     out.add_argument(
         '--profile', type=int, default=0, metavar='ROWS', help='list the top operators'
     )
+    add_json(out)
+    add_debug(parser)
+
+
+def add_pairs(how: argparse._ActionsContainer) -> None:
+    """How often the sides take turns."""
+    how.add_argument('--pairs', type=int, default=5, help='timings of each side (5)')
+
+
+def add_json(out: argparse._ActionsContainer) -> None:
+    """Where the result goes."""
     out.add_argument('--json', metavar='FILE', help='write everything, raw times too')
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """How a mistake is told."""
     parser.add_argument(
         '--debug', action='store_true', help='show the traceback of every error'
     )

@@ -23,6 +23,7 @@ from torchvision import transforms as T
 from mim_zoo.cli import find_config
 from mim_zoo.datasets import Draw, ImageFolder, collate_readable, seeded
 from mim_zoo.datasets.transforms import as_size
+from mim_zoo.models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from mim_zoo.options import checked_options
 from mim_zoo.paths import read_config
 from mim_zoo.registry import SCOPE
@@ -30,7 +31,6 @@ from mim_zoo.registry import SCOPE
 from .compare import Schedule, ratios, turns
 from .workers import Worker
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OFFICIAL = 'official'
 STEPS = ['LoadImage', 'RandomResizedCrop', 'RandomFlip', 'PackInputs']
 PREFETCHED = 2  # batches
@@ -88,7 +88,9 @@ class OfficialImages(Dataset):
                 ),
                 T.RandomHorizontalFlip(),
                 T.ToTensor(),
-                T.Normalize(MEAN, STD),
+                T.Normalize(
+                    *(np.divide(x, 255) for x in (IMAGENET_MEAN, IMAGENET_STD))
+                ),
             ]
         )
 

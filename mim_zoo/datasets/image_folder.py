@@ -66,7 +66,7 @@ class ImageFolder(ImageDataset):
     def get_data_info(self, idx: int) -> dict:
         """Give the list's entry, with its whole path."""
         info = super().get_data_info(idx)
-        # pathlib takes ten times as long
+        # for every image: joining by pathlib shows in a profile
         info['img_path'] = os.path.join(self.root, info['img_path'])  # noqa: PTH118
         return info
 

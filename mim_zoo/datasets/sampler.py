@@ -50,21 +50,19 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    alone = get_worker_info() is not None
-    if not alone:
+    states = None
+    if get_worker_info() is None:
         states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    if alone:
-        yield
-        return
     try:
         yield
     finally:
-        torch.set_rng_state(states[0])
-        random.setstate(states[1])
-        np.random.set_state(states[2])
+        if states is not None:
+            torch.set_rng_state(states[0])
+            random.setstate(states[1])
+            np.random.set_state(states[2])
 
 
 @DATA_SAMPLERS.register_module()

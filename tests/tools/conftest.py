@@ -4,6 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from measuring import write
+
+from mim_zoo.benchmark import Side, our_side
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,3 +81,8 @@ def config(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     return path
+
+
+@pytest.fixture
+def side(tmp_path) -> Side:
+    return our_side(str(write(tmp_path, 'one', depth=1)), {})

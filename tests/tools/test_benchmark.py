@@ -9,17 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_cli import ROOT, python
+from measuring import blocks, write
+from test_cli import python
 
 from mim_zoo.benchmark import (
-    EncoderPass,
-    EncoderWork,
     Schedule,
     Side,
     Stepper,
     Work,
     compare,
-    encoder_side,
     our_side,
     peer_side,
     ratios,
@@ -32,26 +30,6 @@ from mim_zoo.benchmark.sides import methods
 from mim_zoo.benchmark.step import LEARNING_RATE
 from mim_zoo.benchmark.workers import Worker, _told
 from mim_zoo.paths import PACKAGE
-
-MAE = 'photos/mae_vit-micro-p4_photos-32px'
-CONFIG = """
-_base_ = '{root}/configs/{config}.py'
-model = dict(
-    backbone=dict(arch=dict(_delete_=True, embed_dim=16, depth=2, num_heads=2)),
-    head=dict(decoder=dict(embed_dim=24, depth={depth}, num_heads=2)),
-)
-"""
-
-
-def write(folder: Path, name: str, depth: int) -> Path:
-    path = folder / f'{name}.py'
-    path.write_text(CONFIG.format(root=ROOT, config=MAE, depth=depth))
-    return path
-
-
-@pytest.fixture
-def side(tmp_path) -> Side:
-    return our_side(str(write(tmp_path, 'one', depth=1)), {})
 
 
 def stepper(side: Side, work: Work, warm_up: int = 1) -> Stepper:
@@ -111,35 +89,11 @@ def test_the_optimizer_is_the_configs(side) -> None:
     assert {group['betas'] for group in groups} == {(0.9, 0.95)}
 
 
-def test_the_encoder_of_any_config(tmp_path) -> None:
-    config = tmp_path / 'tuned.py'
-    config.write_text(
-        "model = dict(type='Classifier', backbone=dict(type='mim_zoo.MixMIMViT', "
-        "arch='micro', init_cfg=dict(type='Pretrained', checkpoint='gone.pth')))"
-    )
-    found = encoder_side(str(config), {'model.backbone.windows': [4, 4]})
-    assert found.model == dict(
-        type='mim_zoo.MixMIMViT', arch='micro', windows=[4, 4], init_cfg=None
-    )
-    assert found.options == {'model.backbone.windows': [4, 4]}
-    config.write_text("model = dict(type='X', backbone=dict(type='Linear'))")
-    with pytest.raises(ValueError, match='backbone is Linear, expected an'):
-        encoder_side(str(config), {})
-    config.write_text("model = dict(type='X')")
-    with pytest.raises(ValueError, match='backbone is none'):
-        encoder_side(str(config), {})
-
-
 def test_everyone_gets_the_same_images() -> None:
     images = synthetic_images(2, (3, 8, 6), seed=1)
     assert images.shape == (2, 3, 8, 6) and images.dtype == torch.uint8
     assert torch.equal(images, synthetic_images(2, (3, 8, 6), seed=1))
     assert not torch.equal(images, synthetic_images(2, (3, 8, 6), seed=2))
-
-
-def blocks(tokens: int, width: int, depth: int) -> int:
-    """Operations of the matrix products of so many blocks, forward."""
-    return depth * (2 * tokens * width * 12 * width + 4 * tokens**2 * width)
 
 
 @pytest.mark.parametrize('batch', [1, 3])
@@ -152,31 +106,6 @@ def test_flops_are_those_of_the_formula(side, batch) -> None:
     embedding = 2 * 64 * pixels * 16  # images get no gradient
     assert built.flops_per_image() == 3 * (trunk + ends) + 2 * embedding
     assert built.run(1) > 0
-
-
-@pytest.mark.parametrize('backward', [False, True])
-def test_an_encoder_alone(side, backward) -> None:
-    encoder = replace(side, model=side.model['backbone'], optim_wrapper={})
-    built = EncoderPass(encoder, EncoderWork(2, backward=backward, image_size=(16, 48)))
-    assert built.facts()['image_shape'] == (3, 16, 48)
-    built.prepare((3, 16, 48), 1)
-    assert built.model.training == backward and built.images.std() < 1.1
-    assert built.run(2) > 0 and 'first_loss' not in built.result()
-    trunk, embedding = blocks(1 + 48, 16, 2), 2 * 48 * 3 * 4 * 4 * 16
-    expected = 3 * trunk + 2 * embedding if backward else trunk + embedding
-    assert built.flops_per_image() == expected
-
-
-def test_an_encoder_computes_at_its_own_size(side) -> None:
-    encoder = replace(side, model=side.model['backbone'], optim_wrapper={})
-    built = EncoderPass(encoder, EncoderWork(2, backward=True))
-    seen: list[tuple[torch.Size, bool]] = []
-    built.model.register_forward_pre_hook(
-        lambda _, images: seen.append((images[0].shape, torch.is_grad_enabled()))
-    )
-    built.prepare(built.facts()['image_shape'], 1)
-    assert seen == [((2, 3, 32, 32), True)]
-    assert all(p.grad is None for p in built.model.parameters())
 
 
 def test_the_profile_lists_the_top(side) -> None:
@@ -291,29 +220,6 @@ def test_two_configs_side_by_side(tmp_path, monkeypatch) -> None:
     assert result['versions']['torch'] == torch.__version__
     assert 'as fast as other' in text and 'mim_zoo: one step' in text
     assert str(tmp_path) not in json.dumps(result)
-
-
-WINDOW = 'model.backbone.window={}'
-
-
-@pytest.mark.slow
-def test_an_encoder_with_other_options(tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path, 'one', 1)
-    text = python(
-        *('benchmark', 'encoder', '--config', 'one.py', '--image-size', 32, 64),
-        *('--cfg-options', 'model.backbone.class_token=False', WINDOW.format(4)),
-        *('--against-options', WINDOW.format(None)),
-        *('--device', 'cpu', '--batch', 1, '--pairs', 1, '--json', 'x.json'),
-    )
-    result = json.loads(Path('x.json').read_text())
-    one, two = result['sides']
-    assert one['options']['model.backbone.window'] == 4
-    assert two['options'] == {**one['options'], 'model.backbone.window': None}
-    assert one['image_shape'] == [3, 32, 64]
-    assert one['gflops_per_image'] < two['gflops_per_image']
-    assert 'encoder, forward, 32 x 64 px, batch 1, fp32' in text
-    assert 'other: one model.backbone.class_token=False model.' in text
 
 
 @pytest.mark.slow
