@@ -23,6 +23,8 @@ from torchvision import transforms as T
 from mim_zoo.cli import find_config
 from mim_zoo.datasets import Draw, ImageFolder, collate_readable, seeded
 from mim_zoo.datasets.transforms import as_size
+from mim_zoo.engine.distributed import on_cpu
+from mim_zoo.engine.memory import keep_freed_memory
 from mim_zoo.models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from mim_zoo.options import checked_options
 from mim_zoo.paths import read_config
@@ -109,6 +111,8 @@ class Loader:
         init_default_scope(SCOPE)
         images = folder(loading)
         official = loading.name == OFFICIAL
+        if not official and on_cpu():
+            keep_freed_memory()  # as ZooRunner does
         self.count = len(images)
         self.batches = iter(
             DataLoader(

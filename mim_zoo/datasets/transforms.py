@@ -4,18 +4,17 @@
 torch's default generator, ``random`` and numpy, which the dataset seeds per sample.
 """
 
-import math
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms import RandomResizedCrop as OfficialCrop
 from torchvision.transforms.v2 import functional as F
 
 from mim_zoo.registry import TRANSFORMS
 
+from .boxes import random_box, single_draw_box
 from .image_io import CHANNELS, read_image
 
 _OF_OPENCV = dict(
@@ -111,9 +110,9 @@ class LoadImage:
 class RandomResizedCrop:
     """Crop a random area and shape, resized to ``size``: MAE's only crop (2111.06377).
 
-    The draw is torchvision's own, with its ten attempts and central fallback.
-    ``single_draw`` is the variant of MAE's linear probe: one draw, sides cut to the
-    image's. ``antialias=False`` is faster and rougher where a crop is large.
+    The draw is torchvision's, number by number. ``single_draw`` is the variant of MAE's
+    linear probe: one draw, sides cut to the image's. ``antialias=False`` is faster and
+    rougher where a crop is large.
     """
 
     def __init__(
@@ -145,22 +144,8 @@ class RandomResizedCrop:
 
     def draw(self, img: np.ndarray) -> tuple[int, int, int, int]:
         """Draw top, left, height, width of the crop."""
-        if self.single_draw:
-            return single_draw_box(img.shape[0], img.shape[1], self.scale, self.ratio)
-        return OfficialCrop.get_params(to_tensor(img), self.scale, self.ratio)
-
-
-def single_draw_box(
-    height: int, width: int, scale: list[float], ratio: list[float]
-) -> tuple[int, int, int, int]:
-    """One box (top, left, height, width), uniform area and log-uniform aspect."""
-    area = height * width * torch.empty(1).uniform_(*scale).item()
-    aspect = math.exp(torch.empty(1).uniform_(*map(math.log, ratio)).item())
-    w = min(max(round(math.sqrt(area * aspect)), 1), width)
-    h = min(max(round(math.sqrt(area / aspect)), 1), height)
-    top = int(torch.randint(height - h + 1, ()))
-    left = int(torch.randint(width - w + 1, ()))
-    return top, left, h, w
+        drawn = single_draw_box if self.single_draw else random_box
+        return drawn(img.shape[0], img.shape[1], self.scale, self.ratio)
 
 
 def covering(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
@@ -220,9 +205,15 @@ class RandomFlip:
 
     def __call__(self, results: dict) -> dict:
         if torch.rand(()) < self.prob:
-            flipped = torch.from_numpy(results['img']).flip(1)
-            results['img'] = flipped.numpy()
+            results['img'] = flipped(results['img'])
         return results
+
+
+def flipped(img: np.ndarray) -> np.ndarray:
+    """(H, W, C) mirrored left and right; OpenCV is fast, and knows few channels."""
+    if img.shape[2] > 4:
+        return torch.from_numpy(img).flip(1).numpy()
+    return cv2.flip(img, 1).reshape(img.shape)  # OpenCV drops an axis of length 1
 
 
 @TRANSFORMS.register_module()

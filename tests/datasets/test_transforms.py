@@ -21,6 +21,7 @@ from mim_zoo.datasets import (
     SimpleResizedCrop,
     seeded,
 )
+from mim_zoo.datasets.boxes import random_box
 from mim_zoo.datasets.transforms import resize, to_tensor
 
 PHOTO = SamplePhotos(pictures=['astronaut']).pictures['astronaut']
@@ -92,6 +93,17 @@ def test_crop_is_torchvisions(shape):
         assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
+@pytest.mark.parametrize('shape', [(120, 160), (20, 300), (300, 20), (7, 7), (1, 1)])
+@pytest.mark.parametrize('scale', [[0.2, 1], [0.9, 3]])
+def test_boxes_are_torchvisions(shape, scale):
+    for seed in range(200):
+        torch.manual_seed(seed)
+        ours = random_box(*shape, scale, [3 / 4, 4 / 3]), torch.rand(())
+        torch.manual_seed(seed)
+        theirs = OfficialCrop.get_params(torch.zeros(3, *shape), scale, [3 / 4, 4 / 3])
+        assert ours == (theirs, torch.rand(()))
+
+
 def test_crop_statistics():
     img = picture(100, 120)
     crop, single = RandomResizedCrop(8), RandomResizedCrop(8, (0.08, 1), single_draw=1)
@@ -145,9 +157,16 @@ def test_wishes_for_jpeg_reach_the_file(tmp_path):
         LoadImage(shortest=0)
 
 
-def test_flip():
+@pytest.mark.parametrize('channels', [1, 3, 4, 5, 600])
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+def test_flip(channels, dtype):
+    img = np.random.default_rng(0).integers(0, 255, (4, 6, channels)).astype(dtype)
+    flipped = run(RandomFlip(1.0), img)['img']
+    assert flipped.dtype == dtype and np.array_equal(flipped, img[:, ::-1])
+
+
+def test_half_of_all_images_are_flipped():
     img = picture(4, 6)
-    assert np.array_equal(run(RandomFlip(1.0), img)['img'], img[:, ::-1])
     with seeded(0):
         same = [run(RandomFlip(), img)['img'] is img for _ in range(400)]
     assert 0.4 < np.mean(same) < 0.6
