@@ -7,6 +7,8 @@ python tools/benchmark.py step --config MINE.py --against OTHER.py --json FILE
 python tools/benchmark.py loader --data-root IMAGES
 python tools/benchmark.py encoder --config MINE.py --image-size 1024 --batch 1 \
     --against-options model.backbone.with_cp=True
+python tools/benchmark.py scaling --method mae --axis processes --values 1 2
+python tools/benchmark.py table
 """
 
 import argparse
@@ -30,23 +32,20 @@ from mim_zoo.benchmark import (  # noqa: E402
     Side,
     Stepper,
     Work,
+    commands,
     compare,
     encoder_side,
     our_side,
     peer_side,
 )
 from mim_zoo.benchmark.arguments import (  # noqa: E402
-    add_debug,
-    add_how,
-    add_json,
-    add_options,
-    add_pairs,
-    add_sides,
     check_batch,
     check_output,
     read_schedule,
     read_work,
 )
+from mim_zoo.benchmark.committed import committed_table  # noqa: E402
+from mim_zoo.benchmark.curves import plot_points, show_points  # noqa: E402
 from mim_zoo.benchmark.loader import (  # noqa: E402
     OFFICIAL,
     WISHES,
@@ -60,8 +59,10 @@ from mim_zoo.benchmark.report import (  # noqa: E402
     show_loaders,
     versions,
 )
-from mim_zoo.benchmark.sides import PEERS, config_of  # noqa: E402
+from mim_zoo.benchmark.scaling import measure_points  # noqa: E402
+from mim_zoo.benchmark.sides import config_of  # noqa: E402
 from mim_zoo.errors import plain_errors  # noqa: E402
+from mim_zoo.pages import fill_file  # noqa: E402
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -69,61 +70,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(dest='command', required=True)
-    add_step(commands.add_parser('step', help='a training step'))
-    add_encoder(commands.add_parser('encoder', help='an encoder alone'))
-    add_loader(commands.add_parser('loader', help='loading of training images'))
+    parsers = parser.add_subparsers(dest='command', required=True)
+    for name, (what, add_arguments, run) in COMMANDS.items():
+        command = parsers.add_parser(name, help=what)
+        add_arguments(command)
+        command.set_defaults(run=run)
     return parser.parse_args(argv)
-
-
-def add_step(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``step``."""
-    what = parser.add_argument_group('what is measured')
-    model = what.add_mutually_exclusive_group(required=True)
-    model.add_argument('--method', help='mae, mff, mixmim, ...: its ImageNet config')
-    model.add_argument('--config', help='a path, or a name below configs/')
-    what.add_argument('--size', help='of --method (base)')
-    other = add_sides(what)
-    other.add_argument('--peer', help=f'compare with this library: {", ".join(PEERS)}')
-    what.add_argument(
-        '--peer-config', help="the peer's config, below its configs/ (the same model)"
-    )
-    add_how(parser)
-    parser.set_defaults(run=measure_step)
-
-
-def add_encoder(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``encoder``."""
-    what = parser.add_argument_group('what is measured')
-    what.add_argument(
-        '--config', required=True, help='a path, or a name below configs/'
-    )
-    add_sides(what)
-    what.add_argument(
-        '--image-size',
-        type=int,
-        nargs='+',
-        metavar='PIXELS',
-        help="a side, or height and width (the encoder's img_size)",
-    )
-    what.add_argument('--backward', action='store_true', help='forward and backward')
-    add_how(parser)
-    parser.set_defaults(run=measure_encoder)
-
-
-def add_loader(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``loader``."""
-    parser.add_argument(
-        '--data-root', required=True, metavar='IMAGES', help='a folder of photographs'
-    )
-    parser.add_argument('--config', help='whose training pipeline (MAE ViT-B)')
-    add_options(parser, '--cfg-options', 'change the config')
-    parser.add_argument('--batch', type=int, default=64, help='images (64)')
-    add_pairs(parser)
-    parser.add_argument('--steps', type=int, default=6, help='batches in a timing (6)')
-    add_json(parser)
-    add_debug(parser)
-    parser.set_defaults(run=measure_loader)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -176,6 +128,32 @@ def measure_loader(args: argparse.Namespace) -> None:
     finish(args, started, 'cpu', settings, sides=sides)
 
 
+def measure_scaling(args: argparse.Namespace) -> None:
+    """Measure a step at each of some values."""
+    work = read_work(args)
+    schedule = read_schedule(args, work.device)
+    check_output(args)
+    started = datetime.now(timezone.utc)
+    side = read_side(args)
+    found = measure_points(
+        args.axis, args.values, side, work, schedule, args.peak_tflops
+    )
+    settings = {**asdict(work), **asdict(schedule), 'peak_tflops': args.peak_tflops}
+    meaning = MEANING[work.device]
+    result = finish(
+        args, started, work.device, settings, memory_meaning=meaning, **found
+    )
+    if args.plot:
+        plot_points(result, args.plot)
+
+
+def write_table(_: argparse.Namespace) -> None:
+    """Write what benchmarks/ holds into the README."""
+    table = committed_table(ROOT / 'benchmarks', 'benchmarks')
+    changed = fill_file(ROOT / 'README.md', 'benchmarks', table)
+    print(f'README.md: {"written" if changed else "as it was"}')
+
+
 def measure(
     kind: type[Measured], sides: list[Side], work: Work, args: argparse.Namespace
 ) -> None:
@@ -200,8 +178,8 @@ def finish(
     device: str,
     settings: dict[str, Any],
     **measured: Any,
-) -> None:
-    """Print a table, write JSON if asked."""
+) -> dict[str, Any]:
+    """Print a table, write JSON if asked; the whole result."""
     result: dict[str, Any] = dict(
         command=args.command,
         date=started.isoformat(timespec='seconds'),
@@ -210,24 +188,31 @@ def finish(
         arguments=settings,
         **measured,
     )
-    (show_loaders if args.command == 'loader' else show)(result)
+    tables = dict(loader=show_loaders, scaling=show_points)
+    tables.get(args.command, show)(result)
     if args.json:
         cli.write_metrics(result, args.json)
+    return result
 
 
 def read_sides(args: argparse.Namespace) -> list[Side]:
     """Ours, and the one to compare it with if any."""
     if args.peer_config and not args.peer:
         cli.fail('--peer-config needs --peer.')
-    if args.config and args.size:
-        cli.fail('--size goes with --method: a --config has its own, leave --size out.')
-    args.config = args.config or config_of(args.method, args.size or 'base')
-    ours = our_side(args.config, args.cfg_options)
+    ours = read_side(args)
     if args.peer and args.against_options:
         cli.fail('--against-options changes a config of ours: leave out --peer.')
     if args.peer:
         return [ours, peer_side(args.peer, args.peer_config, ours)]
     return [ours, *read_other(args, our_side)]
+
+
+def read_side(args: argparse.Namespace) -> Side:
+    """Ours."""
+    if args.config and args.size:
+        cli.fail('--size goes with --method: a --config has its own, leave --size out.')
+    args.config = args.config or config_of(args.method, args.size or 'base')
+    return our_side(args.config, args.cfg_options)
 
 
 def read_other(args: argparse.Namespace, read: Callable[..., Side]) -> list[Side]:
@@ -236,6 +221,15 @@ def read_other(args: argparse.Namespace, read: Callable[..., Side]) -> list[Side
         return []
     options = {**args.cfg_options, **args.against_options}
     return [read(args.against or args.config, options, 'other')]
+
+
+COMMANDS: dict[str, tuple[str, Callable, Callable]] = dict(
+    step=('a training step', commands.step_arguments, measure_step),
+    encoder=('an encoder alone', commands.encoder_arguments, measure_encoder),
+    loader=('loading of images', commands.loader_arguments, measure_loader),
+    scaling=('a step over sizes', commands.scaling_arguments, measure_scaling),
+    table=('write the table of README.md', commands.table_arguments, write_table),
+)
 
 
 if __name__ == '__main__':

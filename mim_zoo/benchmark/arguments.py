@@ -29,6 +29,14 @@ def add_sides(
     return other
 
 
+def add_model(what: argparse._ArgumentGroup) -> None:
+    """Whose training step."""
+    model = what.add_mutually_exclusive_group(required=True)
+    model.add_argument('--method', help='mae, mff, mixmim, ...: its ImageNet config')
+    model.add_argument('--config', help='a path, or a name below configs/')
+    what.add_argument('--size', help='of --method (base)')
+
+
 def add_options(
     what: argparse._ActionsContainer, option: str, description: str
 ) -> None:
@@ -43,8 +51,8 @@ def add_options(
     )
 
 
-def add_how(parser: argparse.ArgumentParser) -> None:
-    """How a model is measured, and what comes out."""
+def add_how(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """How a model is measured; returns the group of what comes out."""
     how = parser.add_argument_group('how')
     how.add_argument('--batch', type=int, default=16, help='images at once (16)')
     how.add_argument('--dtype', choices=['fp32', 'bf16'], default='fp32')
@@ -60,11 +68,16 @@ def add_how(parser: argparse.ArgumentParser) -> None:
     out.add_argument(
         '--peak-tflops', type=float, help='what the device can do at --dtype, for MFU'
     )
+    add_json(out)
+    add_debug(parser)
+    return out
+
+
+def add_profile(out: argparse._ActionsContainer) -> None:
+    """Whether operators are listed."""
     out.add_argument(
         '--profile', type=int, default=0, metavar='ROWS', help='list the top operators'
     )
-    add_json(out)
-    add_debug(parser)
 
 
 def add_pairs(how: argparse._ActionsContainer) -> None:

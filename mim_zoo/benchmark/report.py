@@ -81,10 +81,10 @@ def show(result: dict[str, Any], console: Console | None = None) -> None:
             side['name'],
             f'{side["ms_per_step"]:,.1f}',
             f'{side["images_per_second"]:,.2f}',
-            _or_dash(side['memory']['peak_mib'], ',.0f'),
+            or_dash(side['memory']['peak_mib'], ',.0f'),
             f'{side["gflops_per_image"]:.1f}',
-            _or_dash(side['mfu'], '.1%'),
-            _or_dash(side.get('first_loss'), '.4f'),
+            or_dash(side['mfu'], '.1%'),
+            or_dash(side.get('first_loss'), '.4f'),
         )
     console.print(table)
     console.print('\n'.join(summary(result)), highlight=False, soft_wrap=True)
@@ -109,7 +109,7 @@ def show_loaders(result: dict[str, Any], console: Console | None = None) -> None
             side['name'],
             f'{side["images_per_second"]:,.0f}',
             spread,
-            _or_dash(side['pixel_difference'], '.2f'),
+            or_dash(side['pixel_difference'], '.2f'),
             side['dtype'],
         )
     console.print(table)
@@ -169,5 +169,6 @@ def summary(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _or_dash(value: float | None, form: str) -> str:
+def or_dash(value: float | None, form: str) -> str:
+    """The number in that form, a dash if there is none."""
     return '-' if value is None else format(value, form)

@@ -5,10 +5,12 @@ images on the device, forward, backward, the optimizer's update.
 """
 
 import copy
+import gc
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
+import torch.distributed as torch_dist
+from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
@@ -32,7 +34,7 @@ FLOP_IMAGES = 2
 class Stepper(Measured):
     """Training steps: a model, its optimizer and a batch."""
 
-    model: BaseModel
+    model: Any  # BaseModel, or one in DDP
 
     def __init__(self, side: Side, work: Work):
         super().__init__(side, work)
@@ -43,6 +45,31 @@ class Stepper(Measured):
         if work.compile:  # what MMEngine's compile=True does
             self.model.forward = torch.compile(self.model.forward)
         self.losses: list[Tensor] = []
+
+    def join(self, rank: int, processes: int, meeting: str) -> None:
+        """Share gradients with the others, who meet at that file from now on."""
+        gpu = self.device.type == 'cuda'
+        if gpu:
+            torch.cuda.set_device(self.device)
+        torch_dist.init_process_group(
+            'nccl' if gpu else 'gloo',
+            init_method=f'file://{meeting}',
+            rank=rank,
+            world_size=processes,
+        )
+        self.model = MMDistributedDataParallel(
+            self.model,
+            device_ids=[self.device.index] if gpu else None,
+            broadcast_buffers=False,
+        )
+
+    def leave(self) -> None:
+        """Be alone again."""
+        if torch_dist.is_initialized():
+            self.model = self.model.module
+            gc.collect()  # DDP's hooks end with it
+            torch_dist.barrier()
+            torch_dist.destroy_process_group()
 
     def image_shape(self) -> tuple[int, ...] | None:
         """Of the encoder; a peer's does not say."""

@@ -3,7 +3,7 @@
 import multiprocessing
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,36 @@ class Worker:
         self._process.start()
         theirs.close()
         try:
-            self._receive()
+            self.answer()
         except BaseException:
             self.close()
             raise
 
     def call(self, method: str, *args: Any) -> Any:
         """The value of a method with picklable arguments."""
+        self.ask(method, *args)
+        return self.answer()
+
+    def ask(self, method: str, *args: Any) -> None:
+        """Have a method run, and go on meanwhile."""
         self._pipe.send((method, args))
-        return self._receive()
+
+    def answer(self) -> Any:
+        """Wait for what was asked."""
+        try:
+            kind, value = self._pipe.recv()
+        except EOFError:
+            self._process.join(PATIENCE)
+            raise ValueError(
+                f'{self.name}: its process ended with status '
+                f'{self._process.exitcode}, expected an answer; status -9 is mostly '
+                'memory that ran out: take a smaller batch'
+            ) from None
+        if kind == 'mistake':
+            raise ValueError(f'{self.name}: {value}')
+        if kind == 'error':
+            raise RuntimeError(f'{self.name} failed in its process:\n{value}')
+        return value
 
     def close(self) -> None:
         """End the process."""
@@ -54,21 +75,12 @@ class Worker:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _receive(self) -> Any:
-        try:
-            kind, value = self._pipe.recv()
-        except EOFError:
-            self._process.join(PATIENCE)
-            raise ValueError(
-                f'{self.name}: its process ended with status '
-                f'{self._process.exitcode}, expected an answer; status -9 is mostly '
-                'memory that ran out: take a smaller batch'
-            ) from None
-        if kind == 'mistake':
-            raise ValueError(f'{self.name}: {value}')
-        if kind == 'error':
-            raise RuntimeError(f'{self.name} failed in its process:\n{value}')
-        return value
+
+def together(workers: Sequence[Worker], method: str, *args: Any) -> list[Any]:
+    """The values of a method that all run at the same time."""
+    for worker in workers:
+        worker.ask(method, *args)
+    return [worker.answer() for worker in workers]
 
 
 def _serve(pipe: Connection, make: Callable, args: tuple) -> None:
