@@ -1,14 +1,14 @@
-# 1,200 iterations of 4 images
+# 800 iterations of 4 images
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='mim_zoo.LayerDecayConstructor',
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, begin=0, end=50, by_epoch=False),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, begin=50, end=1200, by_epoch=False),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, begin=50, end=800, by_epoch=False),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=1200, val_interval=1200)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=800, val_interval=800)
 val_cfg = dict(type='mim_zoo.ValLoop')
 test_cfg = dict(type='mim_zoo.TestLoop')
 default_hooks = dict(
