@@ -1,0 +1,33 @@
+# UperNet on CamVid, ViT-micro/8, four of its blocks
+#   python tools/train.py configs/folder/mae_vit-micro-p8_1xb64-coslr-8e_folder-128px.py \
+#       --cfg-options data_root=/path/to/camvid/images/train \
+#       model.head.target.normalize=False
+#   python tools/train.py configs/camvid/upernet_vit-micro-p8_1xb4-600_camvid.py \
+#       --cfg-options data_root=/path/to/camvid
+# From scratch: --cfg-options model.backbone.init_cfg=None
+# Expected: not measured with this schedule yet.
+_base_ = [
+    '../_base_/models/upernet_small.py',
+    '../_base_/datasets/camvid.py',
+    '../_base_/schedules/camvid.py',
+    '../_base_/runtimes/mmseg.py',
+]
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mim_zoo.MIMViT',
+        arch='micro',
+        img_size=256,
+        patch_size=8,
+        learned_pos=True,
+        final_norm=False,
+        out_indices=(2, 3, 4, 5),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='work_dirs/mae_vit-micro-p8_1xb64-coslr-8e_folder-128px/epoch_8.pth',
+            prefix='backbone.',
+        ),
+    ),
+    neck=dict(type='mim_zoo.TapPyramid', in_channels=96, norm='BN'),
+)
