@@ -8,7 +8,7 @@ import torch
 from mim_zoo import cli
 
 from .compare import Schedule
-from .measured import Work
+from .measured import COMPILED, Work
 
 STEPS = {'cpu': 1, 'cuda': 20}  # in one timing: a GPU's step is short
 WARM_UP = {'cpu': 2, 'cuda': 10}
@@ -56,7 +56,13 @@ def add_how(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     how = parser.add_argument_group('how')
     how.add_argument('--batch', type=int, default=16, help='images at once (16)')
     how.add_argument('--dtype', choices=['fp32', 'bf16'], default='fp32')
-    how.add_argument('--compile', action='store_true', help='torch.compile, all sides')
+    how.add_argument(
+        '--compile',
+        nargs='?',
+        const='model',
+        choices=COMPILED,
+        help="the whole model (the default), or its blocks and a peer's whole model",
+    )
     how.add_argument(
         '--device', choices=['cpu', 'cuda'], help='cuda where there is one'
     )

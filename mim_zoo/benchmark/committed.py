@@ -44,7 +44,7 @@ def comparisons(
     elif 'speed_ratio' in result:
         mine, other = result['sides']
         how = [f'batch {given["batch"]}', given['dtype']]
-        how += ['compiled'] if given['compile'] else []
+        how += [f'{given["compile"]} compiled'] if given['compile'] else []
         against = other['name']
         if against == 'other':
             against = f'`{_model(other)}`'

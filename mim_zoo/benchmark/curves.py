@@ -25,7 +25,7 @@ def show_points(result: dict[str, Any], console: Console | None = None) -> None:
     given, found = result['arguments'], result['machine']
     words = ['training step', result['config'], given['dtype']]
     words += [f'batch {given["batch"]}'] if result['axis'] != 'batch' else []
-    words += ['compiled'] if given['compile'] else []
+    words += [f'{given["compile"]} compiled'] if given['compile'] else []
     title = ', '.join([*words, found['gpu'] or found['cpu']])
     table = Table(box=box.SIMPLE, title=title, title_justify='left')
     for name in (result['axis'], 'ms', 'images/s', 'times', 'peak MiB', 'GFLOPs/img'):

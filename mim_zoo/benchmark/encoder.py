@@ -35,8 +35,7 @@ class EncoderPass(Measured):
         self.version = mim_zoo.__version__
         self.model = MODELS.build(side.model)
         self.model.to(self.device).train(work.backward)
-        if work.compile:
-            self.model.forward = torch.compile(self.model.forward)
+        self.compile()
 
     def image_shape(self) -> tuple[int, ...]:
         """The wanted one, or what the encoder's tables are made for."""
@@ -55,7 +54,7 @@ class EncoderPass(Measured):
 
         Otherwise the scores of all tokens of a large image would have to fit.
         """
-        vars(self.model).pop('forward', None)  # compiled code hides what it does
+        self.uncompile()
         self.model.to('meta')
         counter = FlopCounterMode(display=False)
         with counter, sdpa_kernel(SDPBackend.MATH):

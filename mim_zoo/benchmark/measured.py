@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mim_zoo.engine.hooks.compile_blocks import compile_blocks
 from mim_zoo.engine.memory import keep_freed_memory
 from mim_zoo.registry import SCOPE
 
@@ -21,10 +22,13 @@ class Work:
 
     batch: int
     dtype: str = 'fp32'
-    compile: bool = False
+    compile: str | None = None
     device: str = 'cpu'
     threads: int | None = None
     seed: int = 0
+
+
+COMPILED = ('model', 'blocks')
 
 
 class Measured(ABC):
@@ -43,6 +47,19 @@ class Measured(ABC):
         self.device = torch.device(work.device)
         self.memory = PeakMemory(self.device)
         self.images = torch.empty(0)
+
+    def compile(self) -> None:
+        """Compile what is wished: of a peer, always the whole model."""
+        if self.work.compile == 'blocks' and self.side.package == SCOPE:
+            compile_blocks(self.model)
+        elif self.work.compile:  # what MMEngine's compile=True does
+            self.model.forward = torch.compile(self.model.forward)
+
+    def uncompile(self) -> None:
+        """To plain code, whose operations can be counted."""
+        vars(self.model).pop('forward', None)
+        for module in self.model.modules():
+            module._compiled_call_impl = None
 
     @abstractmethod
     def once(self) -> None:

@@ -131,7 +131,7 @@ def heading(result: dict[str, Any]) -> str:
     """How and where it was measured."""
     given, found = result['arguments'], result['machine']
     words = [_what(result), f'batch {given["batch"]}', given['dtype']]
-    words += ['compiled'] if given['compile'] else []
+    words += [f'{given["compile"]} compiled'] if given['compile'] else []
     words += [found['gpu'] or found['cpu']]
     if not found['gpu']:
         threads = sorted({side['threads'] for side in result['sides']})

@@ -42,8 +42,7 @@ class Stepper(Measured):
         self.model, self.version = build(side)
         self.model.to(self.device).train()
         self.optim_wrapper = build_optimizer(self.model, side, work.dtype)
-        if work.compile:  # what MMEngine's compile=True does
-            self.model.forward = torch.compile(self.model.forward)
+        self.compile()
         self.losses: list[Tensor] = []
 
     def join(self, rank: int, processes: int, meeting: str) -> None:
@@ -95,7 +94,7 @@ class Stepper(Measured):
         the timed steps used. Left out: norms, activations, softmax, Fourier
         transforms, everything else per element, and the optimizer.
         """
-        vars(self.model).pop('forward', None)  # compiled code hides what it does
+        self.uncompile()
         count = min(FLOP_IMAGES, self.work.batch)
         counter = FlopCounterMode(display=False)
         with counter, sdpa_kernel(SDPBackend.MATH):

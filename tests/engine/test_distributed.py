@@ -51,6 +51,24 @@ def test_two_processes_resume_between_two_updates(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('wrapper', ['OptimWrapper', 'AmpOptimWrapper'])
+def test_gradients_travel_once_per_update(tmp_path, wrapper):
+    """Of 10 iterations, 4 a step: the last update has the 2 that are left."""
+    optim = dict(
+        type=wrapper, optimizer=dict(type='SGD', lr=0.05), accumulative_counts=4
+    )
+    given = dict(samples=20, optim_wrapper=optim, max_epochs=2)
+    one = train(tmp_path / 'one', dropout=0.0, **given)
+    hooks = [dict(type='ToyReductions')]
+    two = start_pair(tmp_path / 'two', custom_hooks=hooks, **given)
+    assert two.returncode == 0, two.stderr[-3000:]
+    for rank in range(2):
+        found = (tmp_path / 'two' / f'reductions_{rank}').read_text()
+        assert found == '[3, 7, 9]'
+    assert_same_weights(tmp_path / 'two', one)
+
+
+@pytest.mark.slow
 def test_non_finite_loss_of_one_stops_both(tmp_path):
     pair = start_pair(tmp_path, poison=5)
     assert pair.returncode == 1

@@ -21,6 +21,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 import mim_zoo.datasets
 import mim_zoo.engine  # noqa: F401
@@ -95,6 +96,23 @@ class ToyRecorder(Hook):
             raise InterruptedError(f'at iteration {self.at}')
         if self.action == 'kill_while_writing':
             os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+
+
+@HOOKS.register_module(force=True)
+class ToyReductions(Hook):
+    """Writes in which iterations DDP brought gradients together."""
+
+    def before_train(self, runner):
+        self.runner, self.at = runner, []
+        runner.model.register_comm_hook(self, ToyReductions.reduce)
+
+    @staticmethod
+    def reduce(hook, bucket):
+        hook.at.append(hook.runner.iter)
+        return allreduce_hook(None, bucket)
+
+    def after_train(self, runner):
+        (Path(runner.work_dir) / f'reductions_{runner.rank}').write_text(str(self.at))
 
 
 def toy_cfg(work_dir, **given):

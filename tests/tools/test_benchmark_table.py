@@ -18,7 +18,7 @@ def result(command: str, **more) -> dict:
         dict(name='mim_zoo', config='mae_vit-base-p16_8xb512-300e', options={'a.b': 1}),
         dict(name='other', config='mae_vit-base-p16_8xb512-300e', options={'a.b': [2]}),
     ]
-    given = dict(batch=16, dtype='bf16', compile=True)
+    given = dict(batch=16, dtype='bf16', compile='blocks')
     found = dict(command=command, machine=machine, versions=dict(torch='2.9.0+cpu'))
     return {**found, 'arguments': given, 'sides': sides, **more}
 
@@ -40,8 +40,9 @@ def test_a_comparison_is_a_row(tmp_path) -> None:
     assert row(
         tmp_path, result('step', speed_ratio=SPEED, memory_ratio=0.751)
     ) == (
-        '| [training step, mae_vit-base-p16, batch 16, bf16, compiled](there/x.json) '
-        '| `a.b=[2]` | 1.50 (1.25 to 2.00) | 0.75 | 2 CPU cores, torch 2.9.0 |'
+        '| [training step, mae_vit-base-p16, batch 16, bf16, blocks compiled]'
+        '(there/x.json) | `a.b=[2]` | 1.50 (1.25 to 2.00) | 0.75 | 2 CPU cores, '
+        'torch 2.9.0 |'
     )  # fmt: skip
     found = result('step', speed_ratio=SPEED, memory_ratio=None)
     found['sides'][1].update(name='mmpretrain', config='other_8xb1')

@@ -1,5 +1,6 @@
 """Hooks, one file each."""
 
+from .compile_blocks import CompileBlocksHook
 from .learning import ExplainedShareHook, KNNHook
 from .non_finite import NonFiniteLossError, NonFiniteLossHook
 from .picture import ReconstructionHook
@@ -11,6 +12,7 @@ from .unreadable import UnreadableFilesHook
 
 __all__ = [
     'BootstrapHook',
+    'CompileBlocksHook',
     'ExplainedShareHook',
     'KNNHook',
     'LearningSummaryHook',
