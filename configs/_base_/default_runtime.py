@@ -3,7 +3,6 @@ runner_type = 'ZooRunner'
 
 # A name here keeps its place when a config adds hooks of its own (custom_hooks).
 default_hooks = dict(
-    runtime_info=dict(type='RuntimeInfoHook'),
     timer=dict(type='IterTimerHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     seed=dict(type='SeedHook'),

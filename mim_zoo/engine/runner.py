@@ -31,18 +31,17 @@ from .resuming import (
     wrappers_of,
 )
 
-# Registered unless ``default_hooks`` names them: dict(seed=None) switches one off.
+# Unless ``default_hooks`` names them: dict(seed=None) switches one off.
 DEFAULT_HOOKS: dict[str, dict] = {
+    'runtime_info': {'type': 'mim_zoo.LazyRuntimeInfoHook'},
     'seed': {'type': 'mim_zoo.SeedHook'},
     'non_finite': {'type': 'mim_zoo.NonFiniteLossHook'},
     'resume_state': {'type': 'mim_zoo.ResumeStateHook'},
     'checkpoint': {'type': 'mim_zoo.SafeCheckpointHook', 'interval': 1},
 }
 # MMEngine takes None for these only.
-MMENGINE_HOOKS = {
-    *('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler'),
-    'checkpoint',
-}
+MMENGINE_HOOKS = {'timer', 'sampler_seed', 'logger', 'param_scheduler'}
+MMENGINE_HOOKS |= {'runtime_info', 'checkpoint'}
 
 
 @RUNNERS.register_module()

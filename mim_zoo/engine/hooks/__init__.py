@@ -5,6 +5,7 @@ from .learning import ExplainedShareHook, KNNHook
 from .non_finite import NonFiniteLossError, NonFiniteLossHook
 from .picture import ReconstructionHook
 from .progress import ProgressHook
+from .runtime_info import LazyRuntimeInfoHook
 from .seed import SeedHook
 from .summary import LearningSummaryHook
 from .teacher import BootstrapHook, MomentumTeacherHook
@@ -15,6 +16,7 @@ __all__ = [
     'CompileBlocksHook',
     'ExplainedShareHook',
     'KNNHook',
+    'LazyRuntimeInfoHook',
     'LearningSummaryHook',
     'MomentumTeacherHook',
     'NonFiniteLossError',
