@@ -4,6 +4,7 @@ from .base import ImageDataset, TooManyUnreadableError
 from .bundled import Digits, SamplePhotos
 from .collate import collate_readable
 from .colour import ColorJitter
+from .encoded import CropOnDevice, ReadJpeg
 from .held_out import HeldOutSplit
 from .image_folder import ImageFolder
 from .image_io import UnreadableImageError, read_image
@@ -25,6 +26,7 @@ __all__ = [
     'BlockMasking',
     'CenterCrop',
     'ColorJitter',
+    'CropOnDevice',
     'Digits',
     'Draw',
     'EpochSampler',
@@ -38,6 +40,7 @@ __all__ = [
     'RandomFlip',
     'RandomMasking',
     'RandomResizedCrop',
+    'ReadJpeg',
     'RepeatedDraws',
     'Resize',
     'SamplePhotos',

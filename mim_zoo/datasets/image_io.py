@@ -57,7 +57,24 @@ def read_image(
     if channels not in CHANNELS:
         raise ValueError(f'channels must be one of {CHANNELS}, got {channels!r}.')
     try:
-        image = _decode(Path(path).read_bytes(), fast, shortest)
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(
+            f'{path}: {type(error).__name__}: {error}'
+        ) from error
+    return decode_image(data, path, channels, fast, shortest)
+
+
+def decode_image(
+    data: bytes,
+    path: str | Path,
+    channels: str = 'RGB',
+    fast: bool = False,
+    shortest: int | None = None,
+) -> np.ndarray:
+    """``read_image`` of the bytes of a file; ``path`` is what errors name."""
+    try:
+        image = _decode(data, fast, shortest)
     except Exception as error:
         if "requires the 'imagecodecs' package" in str(error):
             raise ValueError(

@@ -9,7 +9,7 @@ from PIL import Image
 ORIENTATION_TAG = 274
 MAGIC = b'\xff\xd8\xff'
 _PIXELS = b'\xff\xda'  # start of scan
-_COLOURS = {'YCbCr': 'RGB', 'RGB': 'RGB', 'Gray': 'GRAY'}  # CMYK is Pillow's affair
+COLOURS = {'YCbCr': 'RGB', 'RGB': 'RGB', 'Gray': 'GRAY'}  # CMYK is Pillow's affair
 
 
 def decode_jpeg(
@@ -23,11 +23,11 @@ def decode_jpeg(
     side = shortest or 0
     try:
         _, _, stored, _ = simplejpeg.decode_jpeg_header(data)
-        if stored not in _COLOURS:
+        if stored not in COLOURS:
             return None
         image = simplejpeg.decode_jpeg(
             data,
-            _COLOURS[stored],
+            COLOURS[stored],
             fastdct=fast,
             fastupsample=fast,
             min_height=side,
@@ -35,10 +35,11 @@ def decode_jpeg(
         )
     except ValueError:
         return None
-    return image, _orientation(data)
+    return image, orientation(data)
 
 
-def _orientation(data: bytes) -> int:
+def orientation(data: bytes) -> int:
+    """The EXIF orientation of a JPEG, 1 to 8; 1 if it has none."""
     if not _has_exif(data):  # true of most data sets, and cheap
         return 1
     with Image.open(io.BytesIO(data)) as picture:

@@ -4,6 +4,7 @@
 torch's default generator, ``random`` and numpy, which the dataset seeds per sample.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -137,15 +138,15 @@ class RandomResizedCrop:
 
     def __call__(self, results: dict) -> dict:
         img = results['img']
-        top, left, height, width = self.draw(img)
+        top, left, height, width = self.draw(img.shape)
         crop = img[top : top + height, left : left + width]
         results['img'] = resize(crop, self.size, self.interpolation, self.antialias)
         return results
 
-    def draw(self, img: np.ndarray) -> tuple[int, int, int, int]:
-        """Draw top, left, height, width of the crop."""
+    def draw(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """Draw top, left, height, width of the crop of an image (H, W, ...)."""
         drawn = single_draw_box if self.single_draw else random_box
-        return drawn(img.shape[0], img.shape[1], self.scale, self.ratio)
+        return drawn(shape[0], shape[1], self.scale, self.ratio)
 
 
 def covering(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
@@ -204,9 +205,13 @@ class RandomFlip:
         self.prob = prob
 
     def __call__(self, results: dict) -> dict:
-        if torch.rand(()) < self.prob:
+        if self.draw():
             results['img'] = flipped(results['img'])
         return results
+
+    def draw(self) -> bool:
+        """Draw whether to mirror."""
+        return bool(torch.rand(()) < self.prob)
 
 
 def flipped(img: np.ndarray) -> np.ndarray:
@@ -257,8 +262,12 @@ class PackInputs:
     """
 
     def __call__(self, results: dict) -> dict:
+        return self.around(to_tensor(results['img']), results)
+
+    def around(self, inputs: Any, results: dict) -> dict:
+        """The facts of an image, with ``inputs`` as they are."""
         packed: dict[str, Any] = {
-            'inputs': to_tensor(results['img']),
+            'inputs': inputs,
             'sample_idx': int(results['sample_idx']),
             'img_path': results['img_path'],
         }

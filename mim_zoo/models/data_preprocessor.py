@@ -10,6 +10,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from mim_zoo.datasets.encoded import decode_crops, is_encoded
 from mim_zoo.datasets.masking import MaskingTransform
 from mim_zoo.registry import MODELS, TRANSFORMS
 
@@ -23,11 +24,12 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
     """Moves uint8 images to the device, normalises them and hides patches there.
 
     A batch is dict(inputs (B, C_in, H, W), sample_idx (B,), img_path, [gt_label (B,)],
-    [mask (B, L)]). Masks in it (a user's own, or made in the pipeline) are used as they
-    are. Otherwise the masking transform draws them: in training from the ``seed`` (B,)
-    that ``EpochSampler`` gave each image (from torch's generator without one); in
-    evaluation from ``eval_seed`` and the image's index, so that they never change (if
-    images share masks, as long as the batches stay the same).
+    [mask (B, L)]); what ``CropOnDevice`` packed is decoded here. Masks in it (a user's
+    own, or made in the pipeline) are used as they are. Otherwise the masking transform
+    draws them: in training from the ``seed`` (B,) that ``EpochSampler`` gave each image
+    (from torch's generator without one); in evaluation from ``eval_seed`` and the
+    image's index, so that they never change (if images share masks, as long as the
+    batches stay the same).
 
     Args:
         mean, std: one number per channel in the units of the files (RGB, 0..255 for
@@ -85,6 +87,9 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
         # read on the host, where it costs no device sync
         num_hidden = self._given_count(data.get('mask'), training)
         seeds = self._seeds(data, training)
+        if is_encoded(data['inputs']):
+            decoded = decode_crops(data['inputs'], data['img_path'], self.device)
+            data = {**data, 'inputs': decoded}
         data = self.cast_data(data)
         samples = {k: v for k, v in data.items() if k not in ('inputs', 'mask')}
         inputs = self.normalize(data['inputs'])

@@ -108,8 +108,8 @@ def test_crop_statistics():
     img = picture(100, 120)
     crop, single = RandomResizedCrop(8), RandomResizedCrop(8, (0.08, 1), single_draw=1)
     with seeded(0):
-        boxes = np.array([crop.draw(img) for _ in range(2000)])
-        singles = np.array([single.draw(img) for _ in range(2000)])
+        boxes = np.array([crop.draw(img.shape) for _ in range(2000)])
+        singles = np.array([single.draw(img.shape) for _ in range(2000)])
         official_boxes = [
             OfficialCrop.get_params(torch.zeros(3, 100, 120), [0.2, 1], [3 / 4, 4 / 3])
             for _ in range(2000)
