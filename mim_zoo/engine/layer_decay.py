@@ -9,6 +9,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from .sharding import is_sharded
 
 BACKBONE = 'backbone.'
 FUSED_DEVICES = ('cpu', 'cuda')
@@ -141,6 +142,8 @@ def fused_if_possible(optimizer_cfg: dict[str, Any], model: nn.Module) -> dict:
     decided = {'fused', 'foreach', 'differentiable'} & optimizer_cfg.keys()
     params = [p for p in model.parameters() if p.requires_grad]
     able = all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in params)
+    if found is torch.optim.SGD and is_sharded(model):
+        able = False  # PyTorch has no fused SGD for divided tensors
     if decided or not able or found not in FUSED_OPTIMIZERS:
         return optimizer_cfg
     return {**optimizer_cfg, 'fused': True}

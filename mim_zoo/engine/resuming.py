@@ -11,11 +11,13 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from mim_zoo.models.base import unwrap
 from mim_zoo.registry import HOOKS
 
 from .loops import layout_of, relocate, sampler_of
+from .sharding import divided, whole
 
 _SHOWN = 5
 _KERNEL = ('fused', 'foreach', 'capturable')  # how to update, not what: this run's
@@ -45,7 +47,7 @@ class ResumeStateHook(Hook):
             return
         for name, parameter in unwrap(runner.model).named_parameters():
             if parameter.grad is not None:
-                mean = parameter.grad.detach().clone()
+                mean = whole(parameter.grad.detach()).clone()
                 all_reduce(mean, 'mean')
                 self._gradients[name] = mean.cpu()
 
@@ -70,10 +72,16 @@ def wrappers_of(runner: Runner) -> dict[str, OptimWrapper]:
     return {'': wrapper}
 
 
+def optimizers_of(runner: Runner) -> dict[str, Optimizer]:
+    """The optimizers of a runner that trains; of another, none."""
+    if not isinstance(runner.optim_wrapper, OptimWrapper | OptimWrapperDict):
+        return {}
+    return {name: wrapper.optimizer for name, wrapper in wrappers_of(runner).items()}
+
+
 def optimizer_types(runner: Runner) -> dict[str, str]:
     """Class names of the optimizers."""
-    wrappers = wrappers_of(runner)
-    return {name: type(w.optimizer).__name__ for name, w in wrappers.items()}
+    return {name: type(one).__name__ for name, one in optimizers_of(runner).items()}
 
 
 def restore_model(model: nn.Module, state: Mapping[str, Any], path: str) -> None:
@@ -161,7 +169,8 @@ def restore_gradients(runner: Runner, gradients: Mapping[str, Tensor]) -> None:
     """Put back what was accumulated since the last update."""
     for name, parameter in unwrap(runner.model).named_parameters():
         if name in gradients:
-            parameter.grad = gradients[name].to(parameter, copy=True)
+            given = gradients[name].to(parameter.device, parameter.dtype, copy=True)
+            parameter.grad = divided(given, parameter)
     if gradients:
         runner.logger.info(
             'The gradients accumulated since the last update are restored: MMEngine '

@@ -19,17 +19,19 @@ from .checkpoint import check_whole, local_backend_args, newest_whole_checkpoint
 from .data_root import fill_data_root
 from .distributed import cpu_wrapper_cfg, init_gloo, on_cpu
 from .loading import load_weights, read_checkpoint, state_dict_of
-from .loops import batch_size_of, check_batches, check_schedule, sampler_of
+from .loops import check_batches, check_schedule, sampler_of
 from .memory import keep_freed_memory
+from .rates import scale_rates
 from .resuming import (
     group_values,
+    optimizers_of,
     restore_gradients,
     restore_model,
     restore_optimizer,
     restore_progress,
     restore_schedules,
-    wrappers_of,
 )
+from .sharding import divide_state, shard, shard_options, whole_state, whole_weights
 
 # Unless ``default_hooks`` names them: dict(seed=None) switches one off.
 DEFAULT_HOOKS: dict[str, dict] = {
@@ -65,7 +67,10 @@ class ZooRunner(Runner):
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap for distributed training, on CPUs without naming a device."""
+        """Wrap for distributed training, or divide the model if ``FullyShard``."""
+        options = shard_options(model_wrapper_cfg)
+        if options is not None:
+            return shard(model, **options)
         if self.distributed and on_cpu():
             unused = self.cfg.get('find_unused_parameters', False)
             model_wrapper_cfg = cpu_wrapper_cfg(model_wrapper_cfg, unused)
@@ -88,32 +93,7 @@ class ZooRunner(Runner):
         """Scale by processes x batch x accumulation, over ``base_batch_size``."""
         if not auto_scale_lr or not auto_scale_lr.get('enable', False):
             return
-        base = auto_scale_lr.get('base_batch_size')
-        if not base or base < 0:
-            raise ValueError(
-                'auto_scale_lr needs the batch size that the learning rate was set '
-                f'for, got base_batch_size={base}; write auto_scale_lr=dict('
-                'enable=True, base_batch_size=256) or leave out --auto-scale-lr.'
-            )
-        size = batch_size_of(self.train_dataloader)
-        if size is None:
-            raise ValueError(
-                'auto_scale_lr: the batch sampler '
-                f'{type(self.train_dataloader.batch_sampler).__name__} does not say '
-                'its batch_size; set the learning rate by hand.'
-            )
-        for wrapper in wrappers_of(self).values():
-            counts = wrapper._accumulative_counts
-            batch = self.world_size * size * counts
-            groups = wrapper.param_groups
-            before = groups[-1]['lr']
-            for group in groups:
-                group['lr'] *= batch / base
-            self.logger.info(
-                f'Learning rate {before:g} -> {groups[-1]["lr"]:g}: effective batch '
-                f'{batch} = {self.world_size} processes x {size} x {counts} '
-                f'accumulated, base_batch_size {base}.'
-            )
+        scale_rates(self, auto_scale_lr.get('base_batch_size'))
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedule; ValueError if it begins where the run has ended."""
@@ -163,16 +143,21 @@ class ZooRunner(Runner):
         self.call_hook('before_checkpoint')
         if file_client_args is None:
             backend_args = local_backend_args(str(out_dir), backend_args)
-        super().save_checkpoint(
-            out_dir,
-            filename,
-            file_client_args,
-            save_optimizer=save_optimizer,
-            save_param_scheduler=save_param_scheduler,
-            meta=meta,
-            by_epoch=by_epoch,
-            backend_args=backend_args,
-        )
+        with whole_weights(self.model), whole_state(optimizers_of(self)):
+            super().save_checkpoint(
+                out_dir,
+                filename,
+                file_client_args,
+                save_optimizer=save_optimizer,
+                save_param_scheduler=save_param_scheduler,
+                meta=meta,
+                by_epoch=by_epoch,
+                backend_args=backend_args,
+            )
+
+    def _init_model_weights(self) -> None:
+        with whole_weights(self.model, write=True):
+            super()._init_model_weights()
 
     def load_or_resume(self) -> None:
         """Resume from ``load_from`` or the newest whole checkpoint, or load weights."""
@@ -226,7 +211,8 @@ class ZooRunner(Runner):
         self.logger.info(f'Loading weights from {filename}')
         share = 1.0 if strict or self._measures else 0.9
         try:
-            load_weights(self.model, state, min_share=share, logger=self.logger)
+            with whole_weights(self.model, write=True):
+                load_weights(self.model, state, min_share=share, logger=self.logger)
         except ValueError as error:
             raise ValueError(f'{filename}: {error}') from error
         self._has_loaded = True
@@ -255,13 +241,15 @@ class ZooRunner(Runner):
                 'start a new run from its weights.'
             )
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        restore_model(self.model, checkpoint['state_dict'], filename)
+        with whole_weights(self.model, write=True):
+            restore_model(self.model, checkpoint['state_dict'], filename)
         self.message_hub.load_state_dict(checkpoint['message_hub'])
         self._resume_seed(checkpoint)
         alike = restore_progress(self, checkpoint)
         former = group_values(self)
         if resume_optimizer:
             restore_optimizer(self, checkpoint, filename)
+            divide_state(optimizers_of(self))
             if alike:
                 gradients = checkpoint.get('resume', {}).get('gradients', {})
                 restore_gradients(self, gradients)

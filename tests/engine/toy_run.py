@@ -27,6 +27,7 @@ import mim_zoo.datasets
 import mim_zoo.engine  # noqa: F401
 from mim_zoo.datasets.sampler import seeded
 from mim_zoo.engine.distributed import end_together
+from mim_zoo.engine.sharding import local
 from mim_zoo.models.base import unwrap
 from mim_zoo.registry import DATASETS, HOOKS, MODELS, RUNNERS
 
@@ -113,6 +114,19 @@ class ToyReductions(Hook):
 
     def after_train(self, runner):
         (Path(runner.work_dir) / f'reductions_{runner.rank}').write_text(str(self.at))
+
+
+@HOOKS.register_module(force=True)
+class ToyParts(Hook):
+    """Writes how many numbers of the model this process holds, and a feature."""
+
+    def after_train(self, runner):
+        values = [*runner.model.parameters(), *runner.model.buffers()]
+        held = sum(local(value).numel() for value in values)
+        with torch.no_grad():
+            feature = unwrap(runner.model).eval().extract_feat(torch.ones(1, 3, 8, 8))
+        found = json.dumps([held, feature.flatten().tolist()])
+        (Path(runner.work_dir) / f'parts_{runner.rank}').write_text(found)
 
 
 def toy_cfg(work_dir, **given):

@@ -18,6 +18,7 @@ from torch import Tensor
 from mim_zoo.registry import HOOKS
 
 from ..checkpoint import newest_whole_checkpoint
+from ..sharding import local
 
 DUMP = 'non_finite_batch.json'
 _SHOWN = 4
@@ -77,7 +78,7 @@ class NonFiniteLossHook(Hook):
     def before_checkpoint(self, runner: Runner) -> None:
         """Test losses and weights; ZooRunner calls this on every rank."""
         self._check(runner)
-        weights = [p.isfinite().all() for p in runner.model.parameters()]
+        weights = [local(p).isfinite().all() for p in runner.model.parameters()]
         bad = (~torch.stack(weights).all()).int() if weights else torch.tensor(0)
         all_reduce(bad, 'max')
         if bad and self._steps:

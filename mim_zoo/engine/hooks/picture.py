@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader
 from mim_zoo.models.base import unwrap
 from mim_zoo.registry import HOOKS
 from mim_zoo.visualization import draw_batch
+
+from ..sharding import is_sharded
 
 
 @HOOKS.register_module()
@@ -41,12 +43,13 @@ class ReconstructionHook(Hook):
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         self.draw(runner, runner.test_dataloader, metrics or {}, 'test')
 
-    @master_only
     def draw(
         self, runner: Runner, dataloader: DataLoader, metrics: dict, name: str
     ) -> None:
-        """Write ``reconstructions/NAME.png``."""
+        """Write ``reconstructions/NAME.png``, of what the first process has."""
         model = unwrap(runner.model)
+        if not is_main_process() and not is_sharded(model):
+            return  # the processes of a divided model compute together
         if not model.heads[0].target.drawable:
             return
         batch = fixed_batch(dataloader, self.num_images)
@@ -59,6 +62,8 @@ class ReconstructionHook(Hook):
         model.eval()
         picture = draw_batch(model, batch, note)
         model.train(training)
+        if not is_main_process():
+            return
         path = Path(runner.work_dir) / 'reconstructions' / f'{name}.png'
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(picture).save(path)

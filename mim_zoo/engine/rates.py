@@ -1,0 +1,38 @@
+"""The learning rate for the batch that a run really has."""
+
+from mmengine.runner import Runner
+
+from .loops import batch_size_of
+from .resuming import wrappers_of
+
+
+def scale_rates(runner: Runner, base: int | None) -> None:
+    """Scale by processes x batch x accumulation, over ``base``, and say so.
+
+    Raises ValueError without a base, or if the loader does not tell its batch size.
+    """
+    if not base or base < 0:
+        raise ValueError(
+            'auto_scale_lr needs the batch size that the learning rate was set '
+            f'for, got base_batch_size={base}; write auto_scale_lr=dict('
+            'enable=True, base_batch_size=256) or leave out --auto-scale-lr.'
+        )
+    size = batch_size_of(runner.train_dataloader)
+    if size is None:
+        raise ValueError(
+            'auto_scale_lr: the batch sampler '
+            f'{type(runner.train_dataloader.batch_sampler).__name__} does not say '
+            'its batch_size; set the learning rate by hand.'
+        )
+    for wrapper in wrappers_of(runner).values():
+        counts = wrapper._accumulative_counts
+        batch = runner.world_size * size * counts
+        groups = wrapper.param_groups
+        before = groups[-1]['lr']
+        for group in groups:
+            group['lr'] *= batch / base
+        runner.logger.info(
+            f'Learning rate {before:g} -> {groups[-1]["lr"]:g}: effective batch '
+            f'{batch} = {runner.world_size} processes x {size} x {counts} '
+            f'accumulated, base_batch_size {base}.'
+        )

@@ -1,0 +1,181 @@
+"""Weights, gradients and optimizer state divided among the processes (FSDP2).
+
+Checkpoints stay those of one process: whole tensors, which any run loads.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as torch_dist
+from mmengine.device import get_device
+from mmengine.dist import is_main_process
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mim_zoo.models.layers import Block
+
+try:
+    from torch.distributed.fsdp import (
+        FSDPModule,
+        MixedPrecisionPolicy,
+        fully_shard,
+        register_fsdp_forward_method,
+    )
+    from torch.distributed.tensor import DTensor, distribute_tensor
+except ImportError:  # before PyTorch 2.6
+    FSDPModule = DTensor = ()  # type: ignore[assignment, misc]
+
+NAME = 'FullyShard'
+ENTRIES = ('extract_feat',)  # methods beside forward that others call
+DTYPES = {None: None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+
+
+def shard_options(cfg: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The options for ``shard`` of a ``model_wrapper_cfg``; None if it is another."""
+    options = dict(cfg or {})
+    kind = str(options.pop('type', None))
+    return options if kind.rpartition('.')[-1] == NAME else None
+
+
+def shard(
+    module: nn.Module, dtype: str | None = None, reshard_after_forward: bool = True
+) -> nn.Module:
+    """Divide a model among all processes, block by block; it stays the same object.
+
+    ``model_wrapper_cfg = dict(type='mim_zoo.FullyShard')``. Each process keeps its part
+    of every tensor and gathers one block at a time.
+
+    Args:
+        dtype: gather and compute in it ('bfloat16'); gradients are summed in fp32.
+        reshard_after_forward: gather a block again in the backward pass; False is
+            faster and keeps the whole model in memory meanwhile.
+
+    Raises ValueError for another dtype, one process alone, an older PyTorch, a model
+    without blocks, and one with a teacher, whose weights are brought up to date outside
+    a forward pass.
+    """
+    if DTensor == ():
+        raise ValueError(
+            f'{NAME} needs PyTorch 2.6 or newer, got {torch.__version__}; without '
+            'model_wrapper_cfg a run uses DDP'
+        )
+    if not torch_dist.is_initialized():
+        raise ValueError(
+            f'{NAME} needs several processes: start with tools/dist_train.sh, or leave '
+            'model_wrapper_cfg out'
+        )
+    if dtype not in DTYPES:
+        raise ValueError(f'{NAME}: dtype must be one of {list(DTYPES)}, got {dtype!r}.')
+    blocks = [part for part in module.modules() if isinstance(part, Block)]
+    if not blocks:
+        raise ValueError(
+            f'{NAME}: {type(module).__name__} has no blocks of an encoder or decoder '
+            'of mim_zoo; leave model_wrapper_cfg out to use DDP'
+        )
+    if any('.teacher.' in f'.{name}.' for name, _ in module.named_modules()):
+        raise ValueError(
+            f'{NAME}: {type(module).__name__} has a teacher beside its encoder, which '
+            'cannot be divided; leave model_wrapper_cfg out to use DDP'
+        )
+    module.to(get_device())
+    half = MixedPrecisionPolicy(DTYPES[dtype], torch.float32 if dtype else None)
+    given: dict[str, Any] = dict(
+        mesh=torch_dist.init_device_mesh(get_device(), (torch_dist.get_world_size(),)),
+        reshard_after_forward=reshard_after_forward,
+        mp_policy=half,
+    )
+    for part in [*blocks, module]:
+        fully_shard(part, **given)
+    for name in ENTRIES:
+        if hasattr(module, name):
+            register_fsdp_forward_method(module, name)
+    return module
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether the model's weights are divided among the processes."""
+    return isinstance(model, FSDPModule)
+
+
+def local(value: Tensor) -> Tensor:
+    """This process's part of a divided tensor; another one as it is."""
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
+def whole(value: Tensor) -> Tensor:
+    """All of a divided tensor, on every process; every process must call."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def divided(value: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor, the same on every process, divided as another one is."""
+    if not isinstance(like, DTensor) or value.shape != like.shape:
+        return value
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+
+
+@contextmanager
+def whole_weights(model: nn.Module, write: bool = False) -> Iterator[None]:
+    """The model with whole parameters in place of divided ones; no forward meanwhile.
+
+    With ``write`` they are there on every process, and what is written into them goes
+    into the divided ones at the end. Otherwise the first process has them, on the CPU.
+    Every process must enter.
+    """
+    places: list[tuple[nn.Module, str, Any]] = [
+        (part, name, value)
+        for part in model.modules()
+        for name, value in part._parameters.items()
+        if isinstance(value, DTensor)
+    ]
+    # FSDP's own, which look for the divided ones
+    hooks = [(part, part._load_state_dict_post_hooks) for part, _, _ in places]
+    for part, name, value in places:
+        part._load_state_dict_post_hooks = OrderedDict()
+        full = whole(value.detach())
+        if write or is_main_process():
+            full = full if write else full.cpu()
+            part._parameters[name] = nn.Parameter(full, value.requires_grad)
+    try:
+        yield
+        if write:
+            with torch.no_grad():
+                for part, name, value in places:
+                    value.copy_(divided(getattr(part, name).detach(), value))
+    finally:
+        for part, name, value in places:
+            part._parameters[name] = value
+        for part, kept in hooks:
+            part._load_state_dict_post_hooks = kept
+
+
+@contextmanager
+def whole_state(optimizers: Mapping[str, Optimizer]) -> Iterator[None]:
+    """Optimizers with whole state on the first process; every process must enter."""
+    kept = []
+    for optimizer in optimizers.values():
+        for state in optimizer.state.values():
+            for key, value in state.items():
+                if isinstance(value, DTensor):
+                    full = whole(value)
+                    kept.append((state, key, value))
+                    state[key] = full.cpu() if is_main_process() else value
+    try:
+        yield
+    finally:
+        for state, key, value in kept:
+            state[key] = value
+
+
+def divide_state(optimizers: Mapping[str, Optimizer]) -> None:
+    """Divide what an optimizer has loaded as its parameters are."""
+    for optimizer in optimizers.values():
+        for parameter, state in optimizer.state.items():
+            for key, value in state.items():
+                if isinstance(value, Tensor) and not isinstance(value, DTensor):
+                    state[key] = divided(value, parameter)

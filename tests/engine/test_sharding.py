@@ -1,0 +1,168 @@
+"""A divided model trains, is saved, goes on and is evaluated as a whole one is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_distributed import start_pair
+from torch import nn
+from toy_run import build
+
+from mim_zoo.engine.sharding import shard, shard_options
+
+SHARDS = dict(type='mim_zoo.FullyShard')
+VIT = dict(
+    type='MIMViT',
+    arch=dict(embed_dim=16, depth=3, num_heads=2),
+    img_size=8,
+    patch_size=2,
+)
+MIXMIM = dict(
+    type='MixMIMViT',
+    arch=dict(
+        embed_dim=8, depths=(2, 1), num_heads=(1, 2), windows=(2, 2), patch_size=1
+    ),
+    img_size=8,
+)
+
+
+def options(kind: str = 'MAE', **given: Any) -> dict[str, Any]:
+    """Of a run of 12 iterations."""
+    mix = kind == 'MixMIM'
+    masking = dict(type='MixedMasking' if mix else 'RandomMasking', ratio=0.5)
+    model = dict(
+        type=kind,
+        backbone=MIXMIM if mix else VIT,
+        corruption=dict(type='MixImages' if mix else 'DropPatches'),
+        head=dict(
+            type='MIMHead',
+            target=dict(type='PixelTarget'),
+            loss=dict(type='MaskedMSE'),
+            decoder=dict(type='TransformerDecoder', embed_dim=16, depth=1, num_heads=2),
+        ),
+        data_preprocessor=dict(
+            type='MIMDataPreprocessor',
+            mean=[0.0] * 3,
+            std=[1.0] * 3,
+            batch_transforms=[masking],
+        ),
+    )
+    data = dict(
+        batch_size=2,
+        num_workers=0,
+        dataset=dict(type='ToyData', shape=[3, 8, 8]),
+        sampler=dict(type='EpochSampler', shuffle=True),
+        collate_fn=dict(type='default_collate'),
+    )
+    optim = dict(
+        type='OptimWrapper',
+        # AdamW would make as much of the rounding errors in biases of keys
+        optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=0.01),
+        constructor='LayerDecayConstructor',
+        clip_grad=dict(max_norm=0.5),
+        accumulative_counts=given.pop('accumulate', 1),
+    )
+    return dict(
+        dict(model=model, train_dataloader=data, optim_wrapper=optim, interval=6),
+        **given,
+    )
+
+
+def last(folder: Path, name: str = 'iter_12.pth') -> dict[str, Any]:
+    return torch.load(folder / name, weights_only=False)
+
+
+def assert_alike(one: Any, other: Any) -> None:
+    if isinstance(one, torch.Tensor):
+        assert type(one) is type(other)
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_alike(one[key], other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for a, b in zip(one, other):
+            assert_alike(a, b)
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
+def pair(folder: Path, **given: Any) -> str:
+    done = start_pair(folder, **given)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('kind', 'accumulate'), [('MAE', 1), ('MAE', 3), ('MixMIM', 1)]
+)
+def test_it_trains_as_ddp_does(tmp_path, kind, accumulate) -> None:
+    given = options(kind, accumulate=accumulate)
+    given['custom_hooks'] = [dict(type='ToyParts')]
+    pair(tmp_path / 'ddp', **given)
+    pair(tmp_path / 'parts', model_wrapper_cfg=SHARDS, **given)
+    one, two = last(tmp_path / 'ddp'), last(tmp_path / 'parts')
+    for key in ('state_dict', 'optimizer', 'param_schedulers'):
+        assert_alike(one[key], two[key])
+    losses = [c['message_hub']['log_scalars']['train/loss'].data[0] for c in (one, two)]
+    assert losses[0].tolist() == pytest.approx(losses[1].tolist(), rel=1e-4)
+    held, features = zip(
+        *(
+            json.loads((tmp_path / kind / f'parts_{rank}').read_text())
+            for kind in ('parts', 'ddp')
+            for rank in range(2)
+        )
+    )
+    total = sum(v.numel() for v in two['state_dict'].values())
+    assert max(held[:2]) < 0.6 * total <= total <= sum(held[:2])
+    assert all(one == pytest.approx(features[0], rel=1e-3) for one in features)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('accumulate', [1, 4])
+def test_it_goes_on_after_a_kill(tmp_path, accumulate) -> None:
+    given = options(accumulate=accumulate, model_wrapper_cfg=SHARDS)
+    given['optim_wrapper']['optimizer'] = dict(type='AdamW', lr=0.01)
+    pair(tmp_path / 'one', **given)
+    stopped = start_pair(tmp_path / 'two', at=8, action='raise', **given)
+    assert 'InterruptedError' in stopped.stderr
+    pair(tmp_path / 'two', resume=True, **given)
+    for key in ('state_dict', 'optimizer', 'param_schedulers', 'message_hub'):
+        assert_alike(last(tmp_path / 'one')[key], last(tmp_path / 'two')[key])
+
+
+@pytest.mark.slow
+def test_checkpoints_are_those_of_any_run(tmp_path) -> None:
+    """Begun in one way, the run goes on in the other, and alone."""
+    given = options()
+    pair(tmp_path / 'ddp', **given)
+    pair(tmp_path / 'parts', model_wrapper_cfg=SHARDS, **given)
+    for folder, wrapper in (('ddp', SHARDS), ('parts', None)):
+        file = str(tmp_path / folder / 'iter_6.pth')
+        more = dict(model_wrapper_cfg=wrapper) if wrapper else {}
+        pair(tmp_path / f'{folder}2', load_from=file, resume=True, **more, **given)
+        assert_alike(
+            last(tmp_path / folder)['state_dict'],
+            last(tmp_path / f'{folder}2')['state_dict'],
+        )
+    alone = build(
+        tmp_path / 'alone', load_from=str(tmp_path / 'parts' / 'iter_12.pth'), **given
+    )
+    alone.load_or_resume()
+    assert_alike(last(tmp_path / 'parts')['state_dict'], dict(alone.model.state_dict()))
+
+
+def test_mistakes(tmp_path, monkeypatch) -> None:
+    assert shard_options(None) is None and shard_options(dict(a=1)) is None
+    assert shard_options(dict(SHARDS, dtype='bfloat16')) == dict(dtype='bfloat16')
+    with pytest.raises(ValueError, match='FullyShard needs several processes'):
+        build(tmp_path, model_wrapper_cfg=SHARDS, **options())
+    monkeypatch.setattr('torch.distributed.is_initialized', lambda: True)
+    with pytest.raises(ValueError, match=r"dtype must be one of .*got 'half'"):
+        shard(nn.Linear(1, 1), dtype='half')
+    with pytest.raises(ValueError, match='Linear has no blocks'):
+        shard(nn.Linear(1, 1))
