@@ -29,7 +29,7 @@ PATHS = {
     'upernet, mixmim': ADE / 'upernet_mixmim-base-w16_8xb2-amp-160k_ade20k-512x512.py',
 }
 NUCLEI = CONFIGS / 'nuclei' / 'mask-rcnn_vit-micro-p8_1xb4-4e_nuclei.py'
-CAMVID = CONFIGS / 'camvid' / 'upernet_mixmim-c48-p4_1xb4-600_camvid.py'
+CAMVID = CONFIGS / 'camvid' / 'upernet_mixmim-c48-p4_1xb4-300_camvid.py'
 
 
 def load(name: str) -> Config:

@@ -1,5 +1,5 @@
 # mmseg's UperNet, narrow, for a few CPU cores; its path as in upernet_stages.py.
-# 64 channels: with 32 the classifier learns too slowly for 600 iterations, and most
+# 64 channels: with 32 the classifier learns too slowly for 300 iterations, and most
 # classes are never predicted.
 _base_ = __import__('mmseg').__path__[0] + '/.mim/configs/_base_/models/upernet_swin.py'
 

@@ -2,7 +2,7 @@
 #   python tools/train.py configs/folder/mae_vit-micro-p8_1xb64-coslr-8e_folder-128px.py \
 #       --cfg-options data_root=/path/to/camvid/images/train \
 #       model.head.target.normalize=False
-#   python tools/train.py configs/camvid/upernet_vit-micro-p8_1xb4-600_camvid.py \
+#   python tools/train.py configs/camvid/upernet_vit-micro-p8_1xb4-300_camvid.py \
 #       --cfg-options data_root=/path/to/camvid
 # From scratch: --cfg-options model.backbone.init_cfg=None
 # Expected: not measured with this schedule yet.

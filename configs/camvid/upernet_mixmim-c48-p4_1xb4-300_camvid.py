@@ -1,7 +1,7 @@
 # UperNet on CamVid, a small MixMIM encoder, its three maps
 #   python tools/train.py configs/folder/mixmim_mixmim-c48-p4_1xb64-coslr-4e_folder-128px.py \
 #       --cfg-options data_root=/path/to/camvid/images/train
-#   python tools/train.py configs/camvid/upernet_mixmim-c48-p4_1xb4-600_camvid.py \
+#   python tools/train.py configs/camvid/upernet_mixmim-c48-p4_1xb4-300_camvid.py \
 #       --cfg-options data_root=/path/to/camvid
 # From scratch: --cfg-options model.backbone.init_cfg=None
 # Expected: not measured with this schedule yet.
