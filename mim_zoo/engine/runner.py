@@ -67,9 +67,12 @@ class ZooRunner(Runner):
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap for distributed training, or divide the model if ``FullyShard``."""
+        """Wrap for distributed training, or divide the model if ``FullyShard``.
+
+        One process alone trains the model as it is.
+        """
         options = shard_options(model_wrapper_cfg)
-        if options is not None:
+        if options is not None and self.distributed:
             return shard(model, **options)
         if self.distributed and on_cpu():
             unused = self.cfg.get('find_unused_parameters', False)

@@ -55,19 +55,13 @@ def shard(
         reshard_after_forward: gather a block again in the backward pass; False is
             faster and keeps the whole model in memory meanwhile.
 
-    Raises ValueError for another dtype, one process alone, an older PyTorch, a model
-    without blocks, and one with a teacher, whose weights are brought up to date outside
-    a forward pass.
+    Raises ValueError for another dtype, an older PyTorch, a model without blocks, and
+    one with a teacher, whose weights are brought up to date outside a forward pass.
     """
     if DTensor == ():
         raise ValueError(
             f'{NAME} needs PyTorch 2.6 or newer, got {torch.__version__}; without '
             'model_wrapper_cfg a run uses DDP'
-        )
-    if not torch_dist.is_initialized():
-        raise ValueError(
-            f'{NAME} needs several processes: start with tools/dist_train.sh, or leave '
-            'model_wrapper_cfg out'
         )
     if dtype not in DTYPES:
         raise ValueError(f'{NAME}: dtype must be one of {list(DTYPES)}, got {dtype!r}.')

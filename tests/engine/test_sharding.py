@@ -10,7 +10,8 @@ from test_distributed import start_pair
 from torch import nn
 from toy_run import build
 
-from mim_zoo.engine.sharding import shard, shard_options
+from mim_zoo.engine.sharding import is_sharded, shard, shard_options
+from mim_zoo.models.layers import Block
 
 SHARDS = dict(type='mim_zoo.FullyShard')
 VIT = dict(
@@ -156,13 +157,18 @@ def test_checkpoints_are_those_of_any_run(tmp_path) -> None:
     assert_alike(last(tmp_path / 'parts')['state_dict'], dict(alone.model.state_dict()))
 
 
-def test_mistakes(tmp_path, monkeypatch) -> None:
+def test_one_process_alone_divides_nothing(tmp_path) -> None:
+    runner = build(tmp_path, model_wrapper_cfg=SHARDS, **options())
+    assert type(runner.model).__name__ == 'MAE' and not is_sharded(runner.model)
+
+
+def test_mistakes() -> None:
     assert shard_options(None) is None and shard_options(dict(a=1)) is None
     assert shard_options(dict(SHARDS, dtype='bfloat16')) == dict(dtype='bfloat16')
-    with pytest.raises(ValueError, match='FullyShard needs several processes'):
-        build(tmp_path, model_wrapper_cfg=SHARDS, **options())
-    monkeypatch.setattr('torch.distributed.is_initialized', lambda: True)
     with pytest.raises(ValueError, match=r"dtype must be one of .*got 'half'"):
         shard(nn.Linear(1, 1), dtype='half')
     with pytest.raises(ValueError, match='Linear has no blocks'):
         shard(nn.Linear(1, 1))
+    teacher = nn.ModuleDict(dict(teacher=nn.Sequential(Block(8, 2)), block=Block(8, 2)))
+    with pytest.raises(ValueError, match='ModuleDict has a teacher beside'):
+        shard(teacher)
