@@ -12,6 +12,8 @@ from .masking import BlockMasking, MixedMasking, RandomMasking
 from .rand_augment import RandAugment
 from .repeat import RepeatedDraws
 from .sampler import Draw, EpochSampler, seeded
+from .shard_sampler import ShardSampler
+from .shards import ShardedImages
 from .transforms import (
     CenterCrop,
     LoadImage,
@@ -44,6 +46,8 @@ __all__ = [
     'RepeatedDraws',
     'Resize',
     'SamplePhotos',
+    'ShardSampler',
+    'ShardedImages',
     'SimpleResizedCrop',
     'TooManyUnreadableError',
     'UnreadableImageError',

@@ -89,5 +89,9 @@ class EpochSampler(DefaultSampler):
     def __iter__(self) -> Iterator[int]:
         start, self._start = self._start, 0
         seed, epoch = self.seed, self.epoch
-        indices = islice(super().__iter__(), start, None)
+        indices = islice(self._order(), start, None)
         return (Draw(index, draw_seed(seed, epoch, index)) for index in indices)
+
+    def _order(self) -> Iterator[int]:
+        """This rank's indices in this epoch, all of them."""
+        return super().__iter__()
