@@ -11,8 +11,7 @@ from .image_io import UnreadableImageError, read_image
 from .masking import BlockMasking, MixedMasking, RandomMasking
 from .rand_augment import RandAugment
 from .repeat import RepeatedDraws
-from .sampler import Draw, EpochSampler, seeded
-from .shard_sampler import ShardSampler
+from .sampler import Draw, EpochSampler, ShardSampler, seeded
 from .shards import ShardedImages
 from .transforms import (
     CenterCrop,

@@ -1,4 +1,4 @@
-"""Where each image lies in a folder of tar shards: arrays, kept beside the shards."""
+"""Where each image lies in a folder of tar files: arrays, kept beside the files."""
 
 from __future__ import annotations
 
@@ -8,60 +8,92 @@ import os
 import tarfile
 import uuid
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from mmengine.logging import print_log
 
+from .image_io import IMAGE_EXTENSIONS
+
 INDEX_NAME = 'shard_index.npz'
-PART = '.part'  # ends the name of a shard that is not written to its end
-COMPRESSED = ('.tar.gz', '.tgz', '.tar.bz2', '.tbz2', '.tar.xz', '.txz', '.tar.zst')
 BLOCK = tarfile.BLOCKSIZE
-# offset and size in bytes, of the shard's file; name and chars place the path in `text`
+# offset and size in bytes of the shard; name and chars place the path in `text`
 ROW = np.dtype(
     [
         *(('shard', '<i4'), ('offset', '<i8'), ('size', '<i8')),
-        *(('label', '<i4'), ('name', '<i8'), ('chars', '<i4')),
+        *(('folder', '<i4'), ('name', '<i8'), ('chars', '<i4')),
     ]
 )
-NO_LABEL = -1
 _FORMAT = 1
-_HEADERS = 16  # looked at in a shard whose time has changed
+
+
+class Member(NamedTuple):
+    """A file in a tar file: its path, where its content begins and how long it is."""
+
+    path: str
+    offset: int
+    size: int
 
 
 class Shard(NamedTuple):
-    """A shard as it was when the index was made: bytes, and nanoseconds."""
+    """A tar file: its name, its bytes, and the images in it."""
 
     name: str
     size: int
-    mtime: int
+    images: list[Member]
 
 
 @dataclass(frozen=True)
 class ShardIndex:
     """One row per image; ``rows`` is (N,) of dtype ROW, ``text`` holds all paths.
 
-    It is a sequence of dicts as BaseDataset's ``data_list``, made when asked for.
+    ``shards`` are names and sizes in bytes; ``folders`` the first parts of the paths,
+    sorted, '' that of a path without one. It is a sequence of dicts as BaseDataset's
+    ``data_list``, made when asked for.
     """
 
-    shards: tuple[Shard, ...]
+    shards: tuple[tuple[str, int], ...]
+    folders: tuple[str, ...]
     rows: np.ndarray
     text: bytes
-    classes: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, shards: Iterable[Shard]) -> ShardIndex:
+        """The index of these shards, in their order."""
+        rows, text, folders = [], bytearray(), {}
+        files = []
+        for number, shard in enumerate(shards):
+            files.append((shard.name, shard.size))
+            for path, offset, size in shard.images:
+                folder, slash, _ = path.partition('/')
+                place = folders.setdefault(folder if slash else '', len(folders))
+                name = os.fsencode(path)
+                rows.append((number, offset, size, place, len(text), len(name)))
+                text += name
+        array = np.array(rows, ROW)
+        names = sorted(folders)
+        ranks = {name: rank for rank, name in enumerate(names)}
+        if names:  # from the order they came in to the sorted one
+            array['folder'] = np.array([ranks[n] for n in folders])[array['folder']]
+        return cls(tuple(files), tuple(names), array, bytes(text))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, place: int) -> dict:
-        shard, offset, size, label, name, chars = self.rows[place].item()
+        shard, offset, size, folder, name, chars = self.rows[place].item()
         path = os.fsdecode(self.text[name : name + chars])
-        info = {'img_path': path, 'shard': shard, 'offset': offset, 'size': size}
-        return info if label == NO_LABEL else {**info, 'gt_label': label}
+        return {
+            'img_path': path,
+            'shard': shard,
+            'member': Member(path, offset, size),
+            'folder': folder,
+        }
 
-    def take(self, indices: int | Sequence[int]) -> ShardIndex:
+    def take(self, indices: int | Sequence[int] | np.ndarray) -> ShardIndex:
         """Those rows; of an int, the first (or the last, if negative) so many."""
         if isinstance(indices, int):
             kept = self.rows[:indices] if indices >= 0 else self.rows[indices:]
@@ -71,7 +103,7 @@ class ShardIndex:
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
-        facts = json.dumps({'shards': self.shards, 'classes': self.classes})
+        facts = json.dumps({'shards': self.shards, 'folders': self.folders})
         new = path.with_name(f'.{path.name}.{uuid.uuid4().hex}')
         try:
             with new.open('xb') as file:
@@ -82,7 +114,8 @@ class ShardIndex:
                     rows=self.rows,
                     text=np.frombuffer(self.text, np.uint8),
                 )
-                sync(file)
+                file.flush()
+                os.fsync(file.fileno())
             new.replace(path)
         finally:
             new.unlink(missing_ok=True)
@@ -96,82 +129,38 @@ class ShardIndex:
                     raise ValueError(f'format {file["format"]}, expected {_FORMAT}')
                 facts = json.loads(str(file['facts']))
                 rows, text = file['rows'], file['text'].tobytes()
-            shards = tuple(Shard(*shard) for shard in facts['shards'])
-            sizes = np.array([shard.size for shard in shards], np.int64)
-            if rows.dtype != ROW or (rows['size'] < 0).any():
+            if rows.dtype != ROW:
                 raise ValueError('rows of another kind')
-            if (rows['offset'] + rows['size'] > sizes[rows['shard']]).any():
-                raise ValueError('images beyond the end of their shards')
-            classes = facts['classes']
-        except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f'{path} cannot be read as an index of shards ({error}). Fix: remove '
                 'it; the next run makes a new one from the shards.'
             ) from error
-        return cls(shards, rows, text, None if classes is None else tuple(classes))
-
-    def check(self, root: Path) -> None:
-        """ValueError unless the shards in ``root`` are those the index was made of.
-
-        A copy may have another time: then some of its tar headers are looked at.
-        """
-        present, named = set(tars_in(root)), {shard.name for shard in self.shards}
-        if present != named:
-            lost, new = sorted(named - present), sorted(present - named)
-            parts = [f'{len(lost)} are missing ({_some(lost)})'] if lost else []
-            parts += [f'{len(new)} are not in it ({_some(new)})'] if new else []
-            raise ValueError(
-                f'{root / INDEX_NAME} is the index of {len(named)} shards, of the '
-                f'{len(present)} found {" and ".join(parts)}. Fix: put back the ones '
-                'it was made of, or remove it and the next run makes a new one.'
-            )
-        for number, shard in enumerate(self.shards):
-            stat = (root / shard.name).stat()
-            if stat.st_size != shard.size:
-                what = f'has {stat.st_size} bytes, expected {shard.size}'
-            elif stat.st_mtime_ns != shard.mtime and not self._fits(root, number):
-                what = 'was written anew, its images are not where they were'
-            else:
-                continue
-            raise ValueError(
-                f'{root / shard.name} no longer fits {INDEX_NAME}: it {what}. Fix: '
-                'copy the shard again if the copy was cut short; if the shards are '
-                'meant to be other ones, remove the index and the next run makes a '
-                'new one.'
-            )
-
-    def _fits(self, root: Path, number: int) -> bool:
-        """Whether tar headers of this shard, evenly spread, are where they must be."""
-        rows = self.rows[self.rows['shard'] == number]
-        some = np.unique(np.linspace(0, len(rows) - 1, _HEADERS).astype(int))
-        with (root / self.shards[number].name).open('rb') as file:
-            for place in some if len(rows) else ():
-                file.seek(rows['offset'][place] - BLOCK)
-                try:
-                    header = tarfile.TarInfo.frombuf(
-                        file.read(BLOCK), 'utf-8', 'surrogateescape'
-                    )
-                except tarfile.HeaderError:
-                    return False
-                if header.size != rows['size'][place]:
-                    return False
-        return True
+        shards = tuple((name, size) for name, size in facts['shards'])
+        return cls(shards, tuple(facts['folders']), rows, text)
 
 
 def open_index(root: Path) -> ShardIndex:
-    """The index beside the shards in ``root``; made, and kept there, if there is none.
+    """The index of the shards in ``root``; made, and kept there, if there is none.
 
-    ValueError if it does not fit them, or there is nothing to make it of.
+    ValueError if it does not fit the files, or there is nothing to make it of.
     """
-    from .shard_scan import scan_shards
-
-    check_folder(root)
+    present = sorted(p.name for p in _listed(root) if p.suffix == '.tar')
     path = root / INDEX_NAME
     if path.is_file():
         index = ShardIndex.load(path)
-        index.check(root)
+        _check_files(root, dict(index.shards), present)
         return index
-    index = scan_shards(root, tars_in(root))
+    print_log(f'Making the index of {len(present)} shards in {root}, once.', 'current')
+    index = ShardIndex.of(read_shard(root / name) for name in present)
+    if not len(index):
+        raise ValueError(
+            f'ShardedImages found no image in {root}: looked in {len(present)} .tar '
+            f'files for {", ".join(IMAGE_EXTENSIONS)}; the folder holds '
+            f'{_some([p.name for p in _listed(root)]) or "nothing"}. Fix: set '
+            'data_root to the folder of the shards (decompress .tar.gz); for loose '
+            'files take ImageFolder, or pack them with tools/pack_shards.py.'
+        )
     try:
         index.save(path)
     except OSError as error:
@@ -184,50 +173,72 @@ def open_index(root: Path) -> ShardIndex:
     return index
 
 
-def check_folder(root: Path) -> None:
-    """ValueError if ``root`` is no folder of whole, uncompressed shards."""
+def read_shard(path: Path) -> Shard:
+    """Find the images of a tar file by its headers, in its order.
+
+    ValueError if the file is compressed, not whole, or holds an image as a link.
+    """
+    images = []
+    try:
+        with path.open('rb') as file, tarfile.open(fileobj=file, mode='r:') as tar:
+            while (member := tar.next()) is not None:
+                tar.members = []  # type: ignore[attr-defined]  # it keeps all
+                name = member.name.removeprefix('./')
+                base = name.rpartition('/')[2].lower()
+                if base[:1] == '.' or not base.endswith(IMAGE_EXTENSIONS):
+                    continue
+                if member.isreg() and not member.issparse():
+                    images.append(Member(name, member.offset_data, member.size))
+                elif not member.isdir():
+                    raise ValueError(
+                        f'{path}: {name} is a link or a sparse file, expected one with '
+                        'all its bytes. Fix: tar with --hard-dereference -h, without '
+                        '-S.'
+                    )
+            # tarfile takes a damaged header for the end
+            file.seek(tar.offset)
+            if file.read(BLOCK) != bytes(BLOCK):
+                raise tarfile.ReadError(f'no end of archive at byte {tar.offset}')
+    except tarfile.TarError as error:
+        raise ValueError(
+            f'{path} is no whole, uncompressed tar file: {error}. Fix: decompress it, '
+            'or get or pack it again.'
+        ) from error
+    return Shard(path.name, path.stat().st_size, images)
+
+
+def _listed(root: Path) -> list[Path]:
+    """What the folder shows; ValueError if it is none."""
     if not root.is_dir():
         what = 'is a file' if root.exists() else 'does not exist'
         raise ValueError(
             f'ShardedImages expects a folder of .tar files as data_root, but {root} '
             f'{what} (working directory {Path.cwd()}).'
         )
-    names = sorted(path.name for path in root.iterdir())
-    if unfinished := [name for name in names if name.endswith(PART)]:
-        raise ValueError(
-            f'{root} holds {len(unfinished)} shards that were not written to their '
-            f'end ({_some(unfinished)}): tools/pack_shards.py is still at work or was '
-            'interrupted. Fix: wait for it, or remove the folder and pack again.'
+    return sorted(path for path in root.iterdir() if path.name[0] != '.')
+
+
+def _check_files(root: Path, expected: dict[str, int], present: list[str]) -> None:
+    """ValueError unless the shards are those the index was made of, in full."""
+    lost = sorted(expected.keys() - set(present))
+    new = sorted(set(present) - expected.keys())
+    sizes = {name: (root / name).stat().st_size for name in expected.keys() - set(lost)}
+    other = sorted(name for name, size in sizes.items() if size != expected[name])
+    parts = [
+        f'{len(names)} {what} ({_some(names)})'
+        for names, what in (
+            *((lost, 'are missing'), (new, 'are not in it')),
+            (other, 'have another size'),
         )
-    if packed := [name for name in names if name.lower().endswith(COMPRESSED)]:
+        if names
+    ]
+    if parts:
         raise ValueError(
-            f'{root} holds compressed tar files ({_some(packed)}), in which no image '
-            'can be found without unpacking what comes before. Fix: decompress them '
-            '(images hardly get smaller), or pack the images with tools/pack_shards.py.'
+            f'{root / INDEX_NAME} is the index of {len(expected)} shards, of which '
+            f'{" and ".join(parts)}. Fix: copy those again if the copy was cut short; '
+            'if the shards are meant to be other ones, remove the index and the next '
+            'run makes a new one.'
         )
-    if not tars_in(root) and INDEX_NAME not in names:
-        raise ValueError(
-            f'ShardedImages found no .tar file in {root}, which holds '
-            f'{_some(names) or "nothing"}. Fix: set data_root to the folder of the '
-            'shards; for loose files take ImageFolder, or tools/pack_shards.py.'
-        )
-
-
-def tars_in(root: Path) -> list[str]:
-    """Names of the shards in a folder, sorted; hidden ones are left out."""
-    return sorted(path.name for path in root.glob('*.tar') if path.name[0] != '.')
-
-
-def shard_of(path: Path) -> Shard:
-    """The entry of a file for the index."""
-    stat = path.stat()
-    return Shard(path.name, stat.st_size, stat.st_mtime_ns)
-
-
-def sync(file: BinaryIO) -> None:
-    """Have what was written on the disk."""
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _some(names: Sequence[str], limit: int = 5) -> str:

@@ -1,7 +1,7 @@
-"""Images in tar shards, for data sets of too many files: any image at any time."""
+"""Images in tar files, for data sets of too many files: any image at any time."""
 
 import os
-from collections import OrderedDict
+import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,70 +11,85 @@ import numpy as np
 from mim_zoo.registry import DATASETS
 
 from .base import ImageDataset
+from .image_folder import SPLIT_NAMES
 from .image_io import UnreadableImageError
-from .shard_index import NO_LABEL, ShardIndex, open_index
+from .shard_index import BLOCK, INDEX_NAME, Member, ShardIndex, open_index
+
+_OPEN = 64  # files of a process; ShardSampler has fewer in use
+_AHEAD = 2**17  # bytes: the kernel cuts a longer request down to its read-ahead
 
 
 class ShardReader:
-    """Bytes out of some files, of which at most ``limit`` are open at a time.
+    """Files in tar files, of which a process has at most 64 open at a time.
 
-    Each process opens its own, when first asked, whether it was forked or spawned. A
-    process reads from one thread.
+    Descriptors have no position of their own here, so that forked workers may share
+    them. With ``ahead`` the system is asked for a whole tar file when it is opened.
     """
 
-    def __init__(self, paths: Sequence[Path], limit: int) -> None:
-        self.paths, self.limit = list(paths), limit
-        self._open: OrderedDict[int, int] = OrderedDict()  # descriptors, oldest first
-        self._owner = os.getpid()
+    def __init__(self, paths: Sequence[Path], ahead: bool = False) -> None:
+        self.paths, self.ahead = list(paths), ahead
+        self._open: dict[int, int] = {}  # descriptor of a shard, the oldest first
 
-    def read(self, shard: int, offset: int, size: int) -> bytes:
-        """These bytes of this file; OSError if it ends before."""
-        data = os.pread(self._descriptor(shard), size, offset)
-        if len(data) != size:
-            raise OSError(
-                f'{self.paths[shard]} ends in the middle of an image: {len(data)} of '
-                f'{size} bytes at {offset}'
+    def read(self, shard: int, member: Member) -> bytes:
+        """The file's bytes; OSError if they end early.
+
+        They are read with their header; ValueError if that is of another file.
+        """
+        path, offset, size = member
+        data = os.pread(self._descriptor(shard), BLOCK + size, offset - BLOCK)
+        if not _is_header(data[:BLOCK], path, size):
+            raise ValueError(
+                f'{self.paths[shard]} does not hold {path} at byte {offset}: it is not '
+                f'the file that {INDEX_NAME} was made of. Fix: remove the index; the '
+                'next run makes a new one.'
             )
-        return data
-
-    def close(self) -> None:
-        """Close this process's files; reading opens them again."""
-        for descriptor in self._open.values():
-            os.close(descriptor)
-        self._open.clear()
+        if len(data) != BLOCK + size:
+            raise OSError(f'{self.paths[shard]} ends in the middle of {path}')
+        return data[BLOCK:]
 
     def _descriptor(self, shard: int) -> int:
-        if self._owner != os.getpid():  # forked: these are the parent's, duplicated
-            self.close()
-            self._owner = os.getpid()
         if shard not in self._open:
-            if len(self._open) >= self.limit:
-                os.close(self._open.popitem(last=False)[1])
-            self._open[shard] = os.open(self.paths[shard], os.O_RDONLY | os.O_CLOEXEC)
-        self._open.move_to_end(shard)
+            if len(self._open) >= _OPEN:
+                os.close(self._open.pop(next(iter(self._open))))
+            opened = os.open(self.paths[shard], os.O_RDONLY | os.O_CLOEXEC)
+            self._open[shard] = opened
+            if self.ahead:
+                for start in range(0, os.fstat(opened).st_size, _AHEAD):
+                    os.posix_fadvise(opened, start, _AHEAD, os.POSIX_FADV_WILLNEED)
         return self._open[shard]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {'paths': self.paths, 'limit': self.limit}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        ShardReader.__init__(self, **state)
+        return {**self.__dict__, '_open': {}}
 
     def __del__(self) -> None:
-        self.close()
+        for descriptor in self._open.values():
+            os.close(descriptor)
+
+
+def _is_header(block: bytes, path: str, size: int) -> bool:
+    """Whether this is the tar header of the file; of long names they hold a part."""
+    try:
+        header = tarfile.TarInfo.frombuf(block, 'utf-8', 'surrogateescape')
+    except tarfile.HeaderError:
+        return False
+    whole = len(path) <= tarfile.LENGTH_NAME - len('./') and path.isascii()
+    same = header.name.removeprefix('./') == path
+    return header.size == size and (same or not whole)
 
 
 @DATASETS.register_module()
 class ShardedImages(ImageDataset):
-    """Every image in the ``.tar`` files of the folder ``data_root``, in a fixed order.
+    """Every image in the ``.tar`` files of the folder ``data_root``, in their order.
 
-    Shards of ``tools/pack_shards.py`` give what ImageFolder gives of the folder they
-    were packed from: order, labels, classes, and paths, though below ``data_root``.
-    Shards of others, named as in WebDataset (``key.jpg``, ``key.cls``), are read by an
-    index made of their headers and kept beside them if the folder can be written.
+    Tar files of a folder of images, whoever made them (``tools/pack_shards.py``,
+    ``tar``). ``with_label=True`` takes the class folders in them as ImageFolder takes
+    those on a disk. ``img_path`` is the path in the tar file, below ``data_root``. The
+    index is made of the headers once and kept beside the shards.
 
-    At most ``open_shards`` files are open in a process. A folder, shard or index that
-    cannot be meant raises ValueError.
+    ``read_ahead`` asks the system for a whole shard when its first image is read: for
+    storage that seeks slowly, together with ShardSampler.
+
+    A folder, shard or index that cannot be meant raises ValueError.
     """
 
     data_list: ShardIndex  # type: ignore[assignment]
@@ -86,17 +101,13 @@ class ShardedImages(ImageDataset):
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         max_unreadable: float = 0.01,
-        open_shards: int = 64,
+        read_ahead: bool = False,
         metainfo: Mapping | None = None,
         indices: int | Sequence[int] | None = None,
         lazy_init: bool = False,
     ) -> None:
-        if open_shards < 1:
-            raise ValueError(
-                f'ShardedImages: open_shards must be at least 1, got {open_shards}.'
-            )
         self.root = Path(data_root).expanduser()
-        self.with_label, self.open_shards = with_label, open_shards
+        self.with_label, self.read_ahead = with_label, read_ahead
         super().__init__(
             pipeline, test_mode, max_unreadable, metainfo, indices, lazy_init=True
         )
@@ -105,21 +116,21 @@ class ShardedImages(ImageDataset):
             self.full_init()
 
     def load_data_list(self) -> ShardIndex:  # type: ignore[override]
-        """Open the index, which stands for the list, and check its labels."""
+        """Open the index, which stands for the list; with labels, what has one."""
         index = open_index(self.root)
-        if self.with_label:
-            self._check_labels(index)
-        paths = [self.root / shard.name for shard in index.shards]
-        self._reader = ShardReader(paths, self.open_shards)
-        return index
+        paths = [self.root / name for name, _ in index.shards]
+        self._reader = ShardReader(paths, self.read_ahead)
+        if not self.with_label:
+            return index
+        self._labels = self._labels_of(index.folders)
+        return index.take(np.flatnonzero(self._labels[index.rows['folder']] >= 0))
 
     def get_data_info(self, idx: int) -> dict:
-        """Give ``img_path``, ``shard``, ``offset``, ``size``, and label if labelled."""
+        """Give ``img_path``, ``shard`` and ``member``, and ``gt_label`` if labelled."""
         info = super().get_data_info(idx)
-        info['img_path'] = str(self.root / info['img_path'])
-        if not self.with_label:
-            info.pop('gt_label', None)
-        return info
+        info['img_path'] = f'{self.root}/{info["img_path"]}'
+        folder = info.pop('folder')
+        return {**info, 'gt_label': self._labels[folder]} if self.with_label else info
 
     def shard_numbers(self) -> np.ndarray:
         """(N,) integers: the shard of each image."""
@@ -128,43 +139,33 @@ class ShardedImages(ImageDataset):
 
     def _info(self, index: int, seed: int | None) -> dict:
         info = super()._info(index, seed)
-        place = info.pop('shard'), info.pop('offset'), info.pop('size')
         try:
-            return {**info, 'img_bytes': self._reader.read(*place)}
+            data = self._reader.read(info.pop('shard'), info.pop('member'))
         except OSError as error:
-            raise UnreadableImageError(
-                f'{info["img_path"]}: {type(error).__name__}: {error}'
-            ) from error
+            raise UnreadableImageError(f'{info["img_path"]}: {error}') from error
+        return {**info, 'img_bytes': data}
 
-    def _get_unserialized_subset(self, indices: int | Sequence[int]) -> ShardIndex:
+    def _get_unserialized_subset(self, indices: int | Sequence[int]) -> ShardIndex:  # type: ignore[override]
         return self.data_list.take(indices)
 
-    def _check_labels(self, index: ShardIndex) -> None:
-        """Every image has one; also settles ``metainfo['classes']``."""
-        labels = index.rows['label']
-        bare = np.flatnonzero(labels == NO_LABEL)
-        if len(bare):
+    def _labels_of(self, folders: Sequence[str]) -> np.ndarray:
+        """Label of each folder, -1 of none; also settles ``metainfo['classes']``."""
+        named = [name for name in folders if name]
+        given = self._metainfo.get('classes')
+        if given is None and {name.lower() for name in named} <= SPLIT_NAMES:
             raise ValueError(
-                f'ShardedImages(with_label=True): {len(bare)} of {len(index)} images '
-                f'in {self.root} have no label, the first is '
-                f'{index[int(bare[0])]["img_path"]}. Fix: pack with --with-label (in '
-                'shards of others, a member KEY.cls holding an integer), or '
+                'ShardedImages(with_label=True) expects paths like CLASS/NAME.jpg in '
+                f'the shards of {self.root}, found {named or "none with a folder"}. '
+                'Fix: pack a folder that holds one folder per class, or '
                 'with_label=False.'
             )
-        given = self._metainfo.get('classes')
-        if given is not None and index.classes not in (None, tuple(given)):
+        classes = tuple(named if given is None else given)
+        if absent := [name for name in classes if name not in set(named)]:
             raise ValueError(
-                f"ShardedImages: metainfo['classes'] are {len(given)} classes, the "
-                f'shards in {self.root} were packed with {len(index.classes or ())} '
-                'other ones, or in another order. Fix: leave metainfo out, or pack '
-                'the classes you want.'
+                f"ShardedImages: metainfo['classes'] names {len(absent)} classes of "
+                f'which {self.root} holds no image: {absent[:12]}; folders in the '
+                f'shards: {named[:12]}.'
             )
-        classes = given if index.classes is None else index.classes
-        if classes is not None:
-            if len(labels) and labels.max() >= len(classes):
-                raise ValueError(
-                    f'ShardedImages: the label {labels.max()} is in {self.root}, '
-                    f"expected 0 to {len(classes) - 1} for metainfo['classes'] of "
-                    f'{len(classes)}.'
-                )
-            self._metainfo['classes'] = tuple(classes)
+        self._metainfo['classes'] = classes
+        labels = {name: label for label, name in enumerate(classes)}
+        return np.array([labels.get(name, -1) for name in folders])
