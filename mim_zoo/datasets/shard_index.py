@@ -174,7 +174,7 @@ def open_index(root: Path) -> ShardIndex:
 
 
 def read_shard(path: Path) -> Shard:
-    """Find the images of a tar file by its headers, in its order.
+    """Find the images of a tar file by its headers, in its order; no hidden ones.
 
     ValueError if the file is compressed, not whole, or holds an image as a link.
     """
@@ -184,8 +184,8 @@ def read_shard(path: Path) -> Shard:
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # it keeps all
                 name = member.name.removeprefix('./')
-                base = name.rpartition('/')[2].lower()
-                if base[:1] == '.' or not base.endswith(IMAGE_EXTENSIONS):
+                hidden = '/.' in f'/{name}'
+                if hidden or not name.lower().endswith(IMAGE_EXTENSIONS):
                     continue
                 if member.isreg() and not member.issparse():
                     images.append(Member(name, member.offset_data, member.size))

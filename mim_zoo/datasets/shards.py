@@ -130,7 +130,9 @@ class ShardedImages(ImageDataset):
         info = super().get_data_info(idx)
         info['img_path'] = f'{self.root}/{info["img_path"]}'
         folder = info.pop('folder')
-        return {**info, 'gt_label': self._labels[folder]} if self.with_label else info
+        if self.with_label:
+            info['gt_label'] = int(self._labels[folder])
+        return info
 
     def shard_numbers(self) -> np.ndarray:
         """(N,) integers: the shard of each image."""
