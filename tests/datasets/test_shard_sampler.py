@@ -1,5 +1,7 @@
 """ShardSampler: every image once, few shards at a time, however it is divided."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -102,7 +104,7 @@ def test_ranks_share_an_epoch(ranks: int) -> None:
     assert joined[: len(data)] == whole
     assert joined[len(data) :] == whole[: len(joined) - len(data)]
     exact = [order(data, rank, ranks, round_up=False) for rank in range(ranks)]
-    assert sorted(sum(exact, [])) == sorted(whole)
+    assert sorted(chain(*exact)) == sorted(whole)
     lengths = [len(sampler_of(data, r, ranks, round_up=False)) for r in range(ranks)]
     assert [len(part) for part in exact] == lengths
 
@@ -111,7 +113,7 @@ def test_fewer_images_than_ranks() -> None:
     data = Numbers(skipped=588)
     parts = [order(data, rank, 5) for rank in range(5)]
     assert [len(part) for part in parts] == [1] * 5
-    assert set(sum(parts, [])) == {0, 1}
+    assert set(chain(*parts)) == {0, 1}
 
 
 def test_an_epoch_that_goes_on_with_other_ranks() -> None:

@@ -194,7 +194,7 @@ def test_another_file_of_the_same_size_is_noticed(packed: Path, tmp_path: Path) 
         index = open_index(packed)
     reader = ShardReader([packed / name for name, _ in index.shards])
     assert reader.read(0, index[0]['member'])
-    with pytest.raises(ValueError, match=r'c.tar does not hold x.npy at byte 512'):
+    with pytest.raises(ValueError, match=r'c.tar does not hold x.npy at byte \d+'):
         reader.read(2, index[13]['member'])
 
 
@@ -264,18 +264,22 @@ def test_read_in_other_processes(packed: Path, method: str) -> None:
     assert dataset[0]['inputs'].sum().item() == expected[0]
 
 
+def descriptors() -> int:
+    return len(list(Path('/proc/self/fd').iterdir()))
+
+
 def test_few_files_are_open(packed: Path, monkeypatch) -> None:
     monkeypatch.setattr(shards, '_OPEN', 2)
     for number in range(4):
         shutil.copy(packed / 'a.tar', packed / f'c{number}.tar')
     dataset = ShardedImages(str(packed), pipeline=PIPELINE)
-    before = len(os.listdir('/proc/self/fd'))
+    before = descriptors()
     for index in range(len(dataset)):
         dataset[index]
-        assert len(os.listdir('/proc/self/fd')) <= before + 2
+        assert descriptors() <= before + 2
     pickle.loads(pickle.dumps(dataset))
     del dataset
-    assert len(os.listdir('/proc/self/fd')) == before
+    assert descriptors() == before
 
 
 def test_read_ahead_asks_for_a_whole_shard_once(packed: Path, monkeypatch) -> None:
