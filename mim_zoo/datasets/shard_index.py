@@ -63,8 +63,8 @@ class ShardIndex:
     @classmethod
     def of(cls, shards: Iterable[Shard]) -> ShardIndex:
         """The index of these shards, in their order."""
-        rows, text, folders = [], bytearray(), {}
-        files = []
+        files, rows, text = [], [], bytearray()
+        folders: dict[str, int] = {}
         for number, shard in enumerate(shards):
             files.append((shard.name, shard.size))
             for path, offset, size in shard.images:
