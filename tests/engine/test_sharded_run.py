@@ -85,13 +85,10 @@ def test_kill_9_in_the_middle_of_an_epoch(tmp_path, loader, workers) -> None:
 @pytest.mark.slow
 def test_two_processes_stop_and_one_goes_on(tmp_path, loader) -> None:
     loader |= dict(batch_size=2)
-    given = dict(train_dataloader=loader, interval=2, custom_hooks=HOOKS)
+    given = dict(train_dataloader=loader, interval=2)
     stopping = [HOOKS[0], dict(type='ToyRecorder', at=11, action='raise')]
     pair = start(
-        tmp_path / 'two',
-        PAIR,
-        **{**given, 'custom_hooks': stopping},
-        launcher='pytorch',
+        tmp_path / 'two', PAIR, custom_hooks=stopping, launcher='pytorch', **given
     )
     assert 'InterruptedError' in pair.stderr, pair.stderr[-3000:]
     lines = [written(tmp_path / 'two', rank) for rank in range(2)]
@@ -101,7 +98,7 @@ def test_two_processes_stop_and_one_goes_on(tmp_path, loader) -> None:
     begun = [line[2] for part in lines for line in part if 6 <= line[1] < 10]
     (tmp_path / 'two' / 'draws_0').unlink()
     loader |= dict(batch_size=4)
-    train(tmp_path / 'two', resume=True, **given)
+    train(tmp_path / 'two', custom_hooks=HOOKS, resume=True, **given)
     rest = [line[2] for line in written(tmp_path / 'two')]
     assert len(begun) == 8 and len(rest) == 2
     assert once_each(begun + rest)
