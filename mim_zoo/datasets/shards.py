@@ -15,7 +15,7 @@ from .image_folder import SPLIT_NAMES
 from .image_io import UnreadableImageError
 from .shard_index import BLOCK, INDEX_NAME, Member, ShardIndex, open_index
 
-_OPEN = 64  # files of a process; ShardSampler has fewer in use
+_OPEN = 64  # files of a process; by ShardSampler's default, 16 are in use
 _AHEAD = 2**17  # bytes: the kernel cuts a longer request down to its read-ahead
 
 
