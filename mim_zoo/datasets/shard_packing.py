@@ -51,12 +51,7 @@ def pack_shards(
     """
     if shard_size < 1:
         raise ValueError(f'expected shards of at least 1 byte, got {shard_size}.')
-    final = Path(out).expanduser().absolute()
-    if final.exists():
-        raise ValueError(
-            f'{final} is there already: expected the name of a new folder, nothing is '
-            'overwritten. Fix: another name, or remove what is there.'
-        )
+    final = _new_folder(out)
     work = final.with_name(f'{final.name}.part')
     work.mkdir(parents=True, exist_ok=True)
     shards = _finished(work, source)
@@ -78,6 +73,16 @@ def pack_shards(
     work.rename(final)
     size = sum(shard.size for shard in shards)
     return Packed(len(done), len(shards), size, left_out)
+
+
+def _new_folder(out: str | Path) -> Path:
+    path = Path(out).expanduser().absolute()
+    if path.exists() or path.is_symlink():
+        raise ValueError(
+            f'{path} is there already: expected the name of a new folder, nothing is '
+            'overwritten. Fix: another name, or remove what is there.'
+        )
+    return path
 
 
 def _paths(source: ImageFolder, order: Iterable[int]) -> Iterator[str]:

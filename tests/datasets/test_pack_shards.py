@@ -110,11 +110,13 @@ def test_unreadable_images_are_left_out_and_named(images: Path, tmp_path: Path) 
     assert unpacked(out, tmp_path / 'back').keys() == expected
 
 
-@pytest.mark.parametrize('kind', ['file', 'folder', 'shards', 'empty'])
+@pytest.mark.parametrize('kind', ['file', 'folder', 'shards', 'empty', 'link'])
 def test_nothing_is_overwritten(images: Path, tmp_path: Path, kind: str) -> None:
     out = tmp_path / 'out'
     if kind == 'file':
         out.write_text('mine')
+    elif kind == 'link':
+        out.symlink_to(tmp_path / 'absent')
     elif kind == 'shards':
         pack_shards(ImageFolder(str(images)), out, SIZE)
     else:
