@@ -104,8 +104,9 @@ class ShardSampler(EpochSampler):
     Every epoch takes the shards of a ``ShardedImages`` in a new order and spreads the
     images of each over the time of ``shards_at_once``, at random: so many shards are in
     use at any time, and a shard is read in one stretch of the epoch (those in use when
-    it ends, at its beginning too). With all shards at once it is a plain shuffle. The processes share the order, each taking every n-th image of it, so that
-    their number changes neither it nor what is left when a run goes on.
+    it ends, at its beginning too). With all shards at once it is a plain shuffle. The
+    processes share the order, each taking every n-th image of it, so that their number
+    changes neither it nor what is left when a run goes on.
     """
 
     def __init__(

@@ -85,6 +85,12 @@ def test_all_shards_at_once_are_a_plain_shuffle() -> None:
     assert np.abs(np.array(one) - 0.5).max() < 0.3
 
 
+def test_shards_of_which_a_subset_has_nothing_take_no_time() -> None:
+    data, gaps = Numbers(), Numbers()
+    gaps.numbers = data.numbers * 7 + 3
+    assert order(gaps, shards_at_once=2) == order(data, shards_at_once=2)
+
+
 def test_shards_come_in_another_order() -> None:
     data = Numbers()
     orders = [
