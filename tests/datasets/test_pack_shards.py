@@ -243,3 +243,4 @@ def test_the_command(images: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(os, 'fsync', lambda _: Path('/absent').stat())
     with pytest.raises(SystemExit, match=r'error: .*goes on after the last whole'):
         tool().main([str(images), out + '3', *command[2:]])
+    assert list(Path(out + '3.part').iterdir()) == []
