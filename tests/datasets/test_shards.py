@@ -50,10 +50,8 @@ def packed(images: Path, tmp_path: Path) -> Path:
     out.mkdir()
     tar = ('tar', '-C', images, '-c', '-f')
     subprocess.run([*tar, out / 'a.tar', '--format=gnu', './cat'], check=True)
-    subprocess.run(
-        [*tar, out / 'b.tar', '--format=pax', 'dog', 'top.png', '.hidden.png'],
-        check=True,
-    )
+    rest = ('dog', 'top.png', '.hidden.png')
+    subprocess.run([*tar, out / 'b.tar', '--format=pax', *rest], check=True)
     return out
 
 
@@ -66,10 +64,7 @@ def entries(dataset: ImageFolder | ShardedImages) -> list[tuple[str, int | None]
 
 def pixels(dataset: ImageFolder | ShardedImages) -> dict[str, torch.Tensor]:
     items = [dataset[index] for index in range(len(dataset))]
-    return {
-        item['img_path'].removeprefix(str(dataset.root)): item['inputs']
-        for item in items
-    }
+    return {i['img_path'].removeprefix(str(dataset.root)): i['inputs'] for i in items}
 
 
 @pytest.mark.parametrize('with_label', [False, True])
@@ -216,7 +211,7 @@ def damaged(name: str, path: Path) -> str:
     short = [image for image in read_shard(path).images[1:] if image.path != LONG]
     begin = short[0].offset - 512  # of a header that no other one belongs to
     if name == 'cut':
-        path.write_bytes(data[: len(data) // 2])
+        path.write_bytes(data[: begin + 600])
     elif name == 'ends at a header':
         path.write_bytes(data[:begin])
     elif name == 'a header':
