@@ -1,16 +1,23 @@
-"""The blocks of docs/compose.md run, and what they build trains."""
+"""The blocks of docs/compose.md and docs/shards.md run, what they build trains."""
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from mmengine.config import Config
+from PIL import Image
 
 from mim_zoo.datasets.masking import MixedMasking
-from mim_zoo.registry import MODELS
+from mim_zoo.options import checked_options
+from mim_zoo.registry import DATA_SAMPLERS, DATASETS, MODELS
 
-PAGE = Path(__file__).parents[1] / 'docs' / 'compose.md'
+ROOT = Path(__file__).parents[1]
+PAGE, SHARDS = ROOT / 'docs' / 'compose.md', ROOT / 'docs' / 'shards.md'
 
 
 @pytest.fixture(scope='module')
@@ -67,6 +74,37 @@ def test_a_new_encoder_is_one_downstream_too(page: dict[str, Any]) -> None:
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 3)
 
 
-def test_links_exist() -> None:
-    for link in re.findall(r'\]\(([^)#:]+)\)', PAGE.read_text()):
-        assert (PAGE.parent / link).exists(), link
+def blocks_of_shards(kind: str, tmp_path: Path) -> list[str]:
+    """The blocks of docs/shards.md, with their folders in ``tmp_path``."""
+    text = SHARDS.read_text().replace('/data/', f'{tmp_path}/')
+    return re.findall(rf'```{kind}\n(.*?)```', text, re.S)
+
+
+def test_images_are_packed_and_drawn_as_the_page_says(tmp_path: Path) -> None:
+    for name in 'abc':
+        path = tmp_path / 'images' / 'train' / name / '0.png'
+        path.parent.mkdir(parents=True)
+        Image.new('RGB', (8, 8)).save(path)
+    pack, train = blocks_of_shards('bash', tmp_path)
+    subprocess.run([sys.executable, *shlex.split(pack)[1:]], cwd=ROOT, check=True)
+    base, *options = shlex.split(train)[2:]
+    assert options.pop(0) == '--cfg-options'
+    given = dict(option.split('=') for option in options)
+    cfg = Config.fromfile(ROOT / base)
+    cfg.merge_from_dict(checked_options(cfg, given))
+    (block,) = blocks_of_shards('python', tmp_path)
+    heir = tmp_path / 'heir.py'
+    heir.write_text(f"_base_ = '{ROOT / base}'\ndata_root = '/nowhere'\n{block}")
+    for loader in (cfg.train_dataloader, Config.fromfile(heir).train_dataloader):
+        data = DATASETS.build(loader.dataset)
+        sampler = DATA_SAMPLERS.build({**loader.sampler, 'dataset': data, 'seed': 0})
+        assert type(sampler).__name__ == 'ShardSampler'
+        assert sampler.shards_at_once == 16
+        paths = sorted(data[draw]['img_path'] for draw in sampler)
+        assert paths == [f'{tmp_path}/shards/train/{name}/0.png' for name in 'abc']
+
+
+@pytest.mark.parametrize('page', [PAGE, SHARDS], ids=lambda page: page.name)
+def test_links_exist(page: Path) -> None:
+    for link in re.findall(r'\]\(([^)#:]+)\)', page.read_text()):
+        assert (page.parent / link).exists(), link

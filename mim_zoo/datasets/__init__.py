@@ -11,7 +11,8 @@ from .image_io import UnreadableImageError, read_image
 from .masking import BlockMasking, MixedMasking, RandomMasking
 from .rand_augment import RandAugment
 from .repeat import RepeatedDraws
-from .sampler import Draw, EpochSampler, seeded
+from .sampler import Draw, EpochSampler, ShardSampler, seeded
+from .shards import ShardedImages
 from .transforms import (
     CenterCrop,
     LoadImage,
@@ -44,6 +45,8 @@ __all__ = [
     'RepeatedDraws',
     'Resize',
     'SamplePhotos',
+    'ShardSampler',
+    'ShardedImages',
     'SimpleResizedCrop',
     'TooManyUnreadableError',
     'UnreadableImageError',

@@ -5,7 +5,6 @@ On CUDA by torchvision's nvJPEG; on a CPU the same code runs, without gain.
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import simplejpeg
@@ -18,7 +17,7 @@ from torchvision.transforms.v2 import functional as F
 
 from mim_zoo.registry import TRANSFORMS
 
-from .image_io import UnreadableImageError, decode_image
+from .image_io import UnreadableImageError, content_of, decode_image
 from .jpeg import COLOURS, MAGIC, orientation
 from .transforms import PackInputs, RandomFlip, RandomResizedCrop
 
@@ -46,14 +45,10 @@ class ReadJpeg:
     """
 
     def __call__(self, results: dict) -> dict:
-        path = results['img_path']
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            raise UnreadableImageError(f'{path}: {error}') from error
+        data = content_of(results)
         shape = _plain_shape(data)
         if shape is None:
-            results['img'] = decode_image(data, path)
+            results['img'] = decode_image(data, results['img_path'])
         else:
             results['jpeg'] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
             results['shape'] = shape

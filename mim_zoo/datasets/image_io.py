@@ -54,15 +54,24 @@ def read_image(
     Raises UnreadableImageError if the file cannot be decoded, ValueError if it can
     but does not fit ``channels``.
     """
-    if channels not in CHANNELS:
-        raise ValueError(f'channels must be one of {CHANNELS}, got {channels!r}.')
+    return decode_image(read_file(path), path, channels, fast, shortest)
+
+
+def read_file(path: str | Path) -> bytes:
+    """The file's content; UnreadableImageError if there is none to be had."""
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise UnreadableImageError(
             f'{path}: {type(error).__name__}: {error}'
         ) from error
-    return decode_image(data, path, channels, fast, shortest)
+
+
+def content_of(results: dict) -> bytes:
+    """Take out ``img_bytes`` if the data set has read them, or read ``img_path``."""
+    if 'img_bytes' in results:
+        return results.pop('img_bytes')
+    return read_file(results['img_path'])
 
 
 def decode_image(
@@ -73,6 +82,8 @@ def decode_image(
     shortest: int | None = None,
 ) -> np.ndarray:
     """``read_image`` of the bytes of a file; ``path`` is what errors name."""
+    if channels not in CHANNELS:
+        raise ValueError(f'channels must be one of {CHANNELS}, got {channels!r}.')
     try:
         image = _decode(data, fast, shortest)
     except Exception as error:

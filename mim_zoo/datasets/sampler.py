@@ -1,9 +1,9 @@
-"""A sampler whose draws carry the seed of their own randomness."""
+"""Samplers whose draws carry the seed of their own randomness."""
 
 import contextlib
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from itertools import islice
 
 import numpy as np
@@ -89,5 +89,59 @@ class EpochSampler(DefaultSampler):
     def __iter__(self) -> Iterator[int]:
         start, self._start = self._start, 0
         seed, epoch = self.seed, self.epoch
-        indices = islice(super().__iter__(), start, None)
+        indices = islice(self._order(), start, None)
         return (Draw(index, draw_seed(seed, epoch, index)) for index in indices)
+
+    def _order(self) -> Iterator[int]:
+        """This rank's indices in this epoch, all of them."""
+        return super().__iter__()
+
+
+@DATA_SAMPLERS.register_module()
+class ShardSampler(EpochSampler):
+    """EpochSampler in an order for disks that seek slowly and for network storage.
+
+    Every epoch takes the shards of a ``ShardedImages`` in a new order and spreads the
+    images of each over the time of ``shards_at_once``, at random: so many shards are in
+    use at any time, and a shard is read in one stretch of the epoch (those in use when
+    it ends, at its beginning too). With all shards at once it is a plain shuffle. The
+    processes share the order, each taking every n-th image of it, so that their number
+    changes neither it nor what is left when a run goes on.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        shuffle: bool = True,
+        seed: int | None = None,
+        round_up: bool = True,
+        shards_at_once: int = 16,
+    ) -> None:
+        if shards_at_once < 1:
+            raise ValueError(
+                'ShardSampler: shards_at_once must be at least 1, got '
+                f'{shards_at_once}.'
+            )
+        if not hasattr(dataset, 'shard_numbers'):
+            raise ValueError(
+                'ShardSampler expects the data set ShardedImages (or its HeldOutSplit),'
+                f" got {type(dataset).__name__}. Fix: sampler=dict(type='EpochSampler')"
+            )
+        super().__init__(dataset, shuffle, seed, round_up)
+        self.shards_at_once = shards_at_once
+
+    def _order(self) -> Iterator[int]:
+        if not self.shuffle:
+            return super()._order()
+        generator = torch.Generator().manual_seed(draw_seed(self.seed, self.epoch, -1))
+        numbers = self.dataset.shard_numbers()
+        _, shard = np.unique(numbers, return_inverse=True)  # (N,) without gaps
+        count = int(shard.max()) + 1
+        turn = torch.randperm(count, generator=generator)[torch.from_numpy(shard)]
+        spread = min(self.shards_at_once, count)
+        chance = torch.rand(len(turn), generator=generator, dtype=torch.float64)
+        # circular, so that the first shards are not alone at the beginning
+        order = ((turn + spread * chance) % count).argsort(stable=True)  # (N,)
+        if self.round_up:  # the first ones again, for ranks of one length
+            order = order.repeat(-(-self.total_size // len(order)))
+        return iter(order[self.rank : self.total_size : self.world_size].tolist())

@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as F
 from mim_zoo.registry import TRANSFORMS
 
 from .boxes import random_box, single_draw_box
-from .image_io import CHANNELS, read_image
+from .image_io import CHANNELS, content_of, decode_image
 
 _OF_OPENCV = dict(
     nearest=cv2.INTER_NEAREST, bilinear=cv2.INTER_LINEAR, bicubic=cv2.INTER_CUBIC
@@ -79,7 +79,7 @@ def check_interpolation(interpolation: str, name: str) -> str:
 
 @TRANSFORMS.register_module()
 class LoadImage:
-    """Read ``img_path`` into ``img``, unless ``img`` is there.
+    """Read ``img_path`` (or ``img_bytes``) into ``img``, unless ``img`` is there.
 
     The arguments are those of ``read_image``. A crop of a share s of an image whose
     shorter side is ``shortest`` has sides of about shortest * sqrt(s): 229 px if 512
@@ -101,8 +101,12 @@ class LoadImage:
 
     def __call__(self, results: dict) -> dict:
         if 'img' not in results:
-            results['img'] = read_image(
-                results['img_path'], self.channels, self.fast, self.shortest
+            results['img'] = decode_image(
+                content_of(results),
+                results['img_path'],
+                self.channels,
+                self.fast,
+                self.shortest,
             )
         return results
 

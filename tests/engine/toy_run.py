@@ -100,6 +100,16 @@ class ToyRecorder(Hook):
 
 
 @HOOKS.register_module(force=True)
+class ToyDraws(Hook):
+    """Writes what this process draws, as it does: epoch, iteration, paths."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        line = json.dumps([runner.epoch, runner.iter, data_batch['img_path']])
+        with (Path(runner.work_dir) / f'draws_{runner.rank}').open('a') as file:
+            file.write(line + '\n')
+
+
+@HOOKS.register_module(force=True)
 class ToyReductions(Hook):
     """Writes in which iterations DDP brought gradients together."""
 
