@@ -52,7 +52,7 @@ def comparisons(
                 options, base = other['options'], mine['options']
                 changed = [key for key in options if options[key] != base.get(key, '')]
                 against = ', '.join(f'`{key}={options[key]}`' for key in changed)
-        what = ', '.join([_names(result), _model(mine), *how])
+        what = ', '.join([_kind(result), _model(mine), *how])
         yield what, against, result['speed_ratio'], result['memory_ratio']
 
 
@@ -68,7 +68,7 @@ def machine_words(result: Mapping[str, Any]) -> str:
     return f'{where}, torch {result["versions"]["torch"].split("+")[0]}'
 
 
-def _names(result: Mapping[str, Any]) -> str:
+def _kind(result: Mapping[str, Any]) -> str:
     if result['command'] == 'step':
         return 'training step'
     there_and_back = ' and back' if result['arguments']['backward'] else ''
