@@ -48,9 +48,9 @@ def repeated(times: int) -> list[dict]:
 
 def test_every_draw_is_another_of_one_image(root, monkeypatch) -> None:
     decoded = []
-    read = transforms.read_image
+    decode = transforms.decode_image
     monkeypatch.setattr(
-        transforms, 'read_image', lambda *args: decoded.append(1) or read(*args)
+        transforms, 'decode_image', lambda *args: decoded.append(1) or decode(*args)
     )
     found = batches(root, repeated(3))
     assert len(decoded) == 4 and len(found) == 2
