@@ -20,7 +20,7 @@ from rich.table import Table
 from .engine.data_root import move_data
 from .errors import fail
 from .options import Options, checked_options, keys_of, nearest, value_at
-from .paths import read_config, shipped_config, shipped_configs
+from .paths import read_config, shipped_config, shipped_configs, write_text
 from .registry import RUNNERS, SCOPE
 
 
@@ -188,5 +188,4 @@ def show_metrics(metrics: Mapping[str, Any], title: str) -> None:
 
 def write_metrics(metrics: Mapping[str, Any], path: str) -> None:
     """Write the metrics as one JSON object."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(dict(metrics), indent=2) + '\n')
+    write_text(Path(path), json.dumps(dict(metrics), indent=2) + '\n')

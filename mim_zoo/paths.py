@@ -1,5 +1,8 @@
 """Where the configs are that came with the code, and reading one."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.config import Config
@@ -55,3 +58,26 @@ def read_config(path: Path) -> Config:
                     f"{path} needs {package}: pip install 'mim-zoo[{extra}]'"
                 ) from error
         raise
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that becomes it if nothing goes wrong."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the umask says; safetensors is stricter
+        yield temporary
+        temporary.chmod(mode)
+        with temporary.open('rb+') as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all; its folder is made."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding='utf-8')

@@ -9,3 +9,5 @@ model = dict(
     neck=dict(outputs=[[5], [7], [9], [0, 2, 4, 6, 8, 11]]),
     head=dict(decoder=dict(depth=2)),  # half of MAE's
 )
+
+default_hooks = dict(fusion=dict(type='FusionWeightsHook'))

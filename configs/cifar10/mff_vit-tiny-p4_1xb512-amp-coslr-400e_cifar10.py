@@ -6,3 +6,5 @@
 _base_ = './mae_vit-tiny-p4_1xb512-amp-coslr-400e_cifar10.py'
 
 model = dict(type='MFF', neck=dict(outputs=[[0, 2, 4, 6, 8, 11]]))
+
+default_hooks = dict(fusion=dict(type='FusionWeightsHook'))

@@ -1,7 +1,7 @@
 # Linear probe of MixMIM-micro on CIFAR-10, 10 epochs, with the same values as ViT-micro
 #   python tools/train.py configs/cifar10/mixmim-micro-w8_1xb128-linear-coslr-10e_cifar10.py \
 #       --cfg-options data_root=/path/to/cifar10
-# Starts from the last checkpoint of mixmim_mixmim-micro-w8_1xb128-coslr-2e_cifar10;
+# Starts from the last checkpoint of mixmim_mixmim-micro-w8_1xb128-coslr-6e_cifar10-50percent;
 # another one: model.backbone.init_cfg.checkpoint=FILE; an untrained encoder:
 # model.backbone.init_cfg=None
 # Hardware: 2 CPU cores; hours: not measured. Expected: no number yet.
@@ -16,7 +16,7 @@ model = dict(
         img_size=32,
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='work_dirs/mixmim_mixmim-micro-w8_1xb128-coslr-2e_cifar10/epoch_2.pth',
+            checkpoint='work_dirs/mixmim_mixmim-micro-w8_1xb128-coslr-6e_cifar10-50percent/epoch_6.pth',
             prefix='backbone.',
         ),
     ),

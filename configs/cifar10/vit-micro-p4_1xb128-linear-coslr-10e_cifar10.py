@@ -1,7 +1,7 @@
 # Linear probe of ViT-micro, pre-trained by MAE, on CIFAR-10, 10 epochs
 #   python tools/train.py configs/cifar10/vit-micro-p4_1xb128-linear-coslr-10e_cifar10.py \
 #       --cfg-options data_root=/path/to/cifar10
-# Starts from the last checkpoint of mae_vit-micro-p4_1xb128-coslr-2e_cifar10;
+# Starts from the last checkpoint of mae_vit-micro-p4_1xb128-coslr-6e_cifar10-50percent;
 # another one: model.backbone.init_cfg.checkpoint=FILE; an untrained encoder:
 # model.backbone.init_cfg=None
 # Hardware: 2 CPU cores, hours: not measured. Expected: no number yet.
@@ -19,7 +19,7 @@ model = dict(
         patch_size=4,
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='work_dirs/mae_vit-micro-p4_1xb128-coslr-2e_cifar10/epoch_2.pth',
+            checkpoint='work_dirs/mae_vit-micro-p4_1xb128-coslr-6e_cifar10-50percent/epoch_6.pth',
             prefix='backbone.',
         ),
     ),

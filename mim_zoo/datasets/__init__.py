@@ -2,6 +2,7 @@
 
 from .base import ImageDataset, TooManyUnreadableError
 from .bundled import Digits, SamplePhotos
+from .class_share import ClassShare
 from .collate import collate_readable
 from .colour import ColorJitter
 from .encoded import CropOnDevice, ReadJpeg
@@ -26,6 +27,7 @@ from .transforms import (
 __all__ = [
     'BlockMasking',
     'CenterCrop',
+    'ClassShare',
     'ColorJitter',
     'CropOnDevice',
     'Digits',

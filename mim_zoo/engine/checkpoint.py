@@ -21,7 +21,8 @@ from mmengine.runner import Runner
 
 from mim_zoo.registry import HOOKS
 
-from .loading import read_checkpoint, whole_file
+from ..paths import whole_file
+from .loading import read_checkpoint
 
 ATOMIC = {'backend': 'atomic'}
 _STALE = re.compile(r'\..+\.\d+\.tmp')  # as whole_file names them

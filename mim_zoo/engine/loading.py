@@ -6,12 +6,11 @@ a model that gets less of its weights than asked for is an error, never a warnin
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from logging import Logger
@@ -24,6 +23,8 @@ from mmengine.logging import HistoryBuffer, print_log
 from mmengine.model import is_model_wrapper
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from ..paths import whole_file
 
 StateDict = dict[str, Tensor]
 
@@ -104,23 +105,6 @@ def save_state_dict(
             save_file(tensors, temporary, metadata={'format': 'pt', **(metadata or {})})
         else:
             torch.save({key: tensors, 'meta': metadata or {}}, temporary)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that becomes it if nothing goes wrong."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # as the umask says; safetensors is stricter
-        yield temporary
-        temporary.chmod(mode)
-        with temporary.open('rb+') as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

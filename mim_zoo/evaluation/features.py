@@ -19,24 +19,40 @@ def dataset_features(
     ``model`` is an ``EncoderModel``. Labels are None when there are none. ValueError
     when no rank has an image.
     """
+    (features,), labels = block_features(model, dataloader, pool, last_only=True)
+    return features, labels
+
+
+@torch.no_grad()
+def block_features(
+    model: Any, dataloader: Iterable[dict], pool: str = 'avg', last_only: bool = False
+) -> tuple[list[Tensor], Tensor | None]:
+    """The same of every block, [(N, C_i)], by one pass; see ``extract_block_feats``."""
     model = unwrap(model)
     training = model.training
     model.eval()
-    features, labels = [], []
+    features: list[list[Tensor]] = []
+    labels: list[Tensor] = []
     for batch in dataloader:
         if not batch:  # every image of it was unreadable
             continue
         data = model.data_preprocessor(
             {k: v for k, v in batch.items() if k != 'mask'}, training=False
         )
-        features.append(model.extract_feat(data['inputs'], pool).float().cpu())
+        if last_only:
+            found = [model.extract_feat(data['inputs'], pool)]
+        else:
+            found = model.extract_block_feats(data['inputs'], pool)
+        features.append([x.float().cpu() for x in found])
         if 'gt_label' in data['data_samples']:
             labels.append(data['data_samples']['gt_label'].cpu())
     model.train(training)
-    x = _gathered(features)
-    if x is None:
+    count = 1 if last_only else len(model.backbone.levels)
+    gathered = [_gathered([batch[i] for batch in features]) for i in range(count)]
+    known = [x for x in gathered if x is not None]
+    if not known:
         raise ValueError('features: got an empty data set, expected at least one image')
-    return x, _gathered(labels)
+    return known, _gathered(labels)
 
 
 def _gathered(parts: list[Tensor]) -> Tensor | None:

@@ -62,6 +62,21 @@ class EncoderModel(BaseModel):
         x = self.backbone.forward_features(inputs)
         return pool_tokens(x, self.backbone.num_prefix_tokens, pool or self.pool)
 
+    def extract_block_feats(
+        self, inputs: Tensor, pool: str | None = None
+    ) -> list[Tensor]:
+        """Pooled features (B, C_i) after every block; the last are ``extract_feat``'s.
+
+        The last block's pass the encoder's norm, the others are as they are.
+        """
+        encoder, last = self.backbone, len(self.backbone.levels) - 1
+        tokens, pos = encoder.embed(inputs)
+        taps = range(last + 1)
+        outputs = encoder.encode(tokens + pos, taps, inputs.shape[-2:])
+        outputs[last] = encoder.norm(outputs[last])
+        prefix = encoder.num_prefix_tokens
+        return [pool_tokens(outputs[i], prefix, pool or self.pool) for i in taps]
+
 
 @MODELS.register_module()
 class FeatureExtractor(EncoderModel):

@@ -6,7 +6,7 @@ from tiny import make_data
 from mim_zoo.engine.data_root import fill_data_root
 from mim_zoo.engine.runner import ZooRunner
 
-CIFAR = CONFIGS / 'cifar10/mae_vit-micro-p4_1xb128-coslr-2e_cifar10.py'
+CIFAR = CONFIGS / 'cifar10/mae_vit-tiny-p4_1xb512-amp-coslr-400e_cifar10.py'
 
 
 def roots(part):

@@ -85,7 +85,7 @@ def test_sizes_and_lengths_are_all_that_differs():
 @pytest.mark.parametrize(
     'name',
     [
-        'cifar10/mixmim_mixmim-micro-w8_1xb128-coslr-2e_cifar10.py',
+        'cifar10/mixmim_mixmim-micro-w8_1xb128-coslr-6e_cifar10-50percent.py',
         'cifar10/mixmim_mixmim-tiny-w8_1xb512-amp-coslr-400e_cifar10.py',
         'photos/mixmim_mixmim-micro-w8_photos-32px.py',
     ],

@@ -111,6 +111,8 @@ def tiny(cfg: Config, data_root: Path, weights: Path, work_dir: Path) -> Config:
             node.pop('windows', None)
             if node.get('init_cfg'):
                 node['init_cfg']['checkpoint'] = str(weights / f'{kind}.pth')
+        elif kind == 'HeldOutSplit' and node['split'] == 'train':
+            node['share'] = 1e-4  # of 8 images, none is left out
         elif kind == 'LevelFusion':
             node['outputs'] = of_two_blocks(node['outputs'])
         elif kind == 'TransformerDecoder':

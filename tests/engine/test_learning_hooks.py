@@ -14,6 +14,7 @@ from mim_zoo.engine import ZooRunner
 from mim_zoo.engine.hooks import ReconstructionHook
 from mim_zoo.engine.hooks.summary import TOTALS
 from mim_zoo.engine.loading import read_checkpoint
+from mim_zoo.evaluation.features import block_features, dataset_features
 from mim_zoo.registry import HOOKS
 
 CONFIG = 'configs/photos/mae_vit-micro-p4_photos-32px.py'
@@ -58,6 +59,10 @@ def test_run_ends_with_both_results_and_a_picture(cfg, tmp_path):
         } <= set(summary[part])
     assert summary['untrained'] != summary['trained']
     assert summary['images_seen'] == 2 * 16
+    points = summary['evaluations']
+    assert [(p['iter'], p['images_seen']) for p in points] == [(0, 0), (2, 16), (4, 32)]
+    assert summary['untrained'].items() <= points[0].items()
+    assert summary['trained'].items() <= points[-1].items()
     drawn = sorted(p.name for p in (tmp_path / 'reconstructions').iterdir())
     assert drawn == ['epoch_0.png', 'epoch_1.png', 'epoch_2.png']
     assert Image.open(tmp_path / 'reconstructions' / 'epoch_2.png').width > 4 * 128
@@ -93,6 +98,8 @@ def test_resumed_run_remembers_the_untrained_model(cfg, tmp_path):
     after = json.loads((tmp_path / 'summary.json').read_text())
     assert after['untrained'] == before['untrained']
     assert after['images_seen'] == 2 * 16
+    assert after['evaluations'][:2] == before['evaluations']
+    assert [point['iter'] for point in after['evaluations']] == [0, 2, 4]
 
 
 def summary_of(tmp_path):
@@ -107,6 +114,9 @@ def test_a_finished_run_resumed_keeps_its_summary(cfg, tmp_path):
     runner = run(cfg)
     after = summary_of(tmp_path)
     measured, expected = after.pop('trained'), before.pop('trained')
+    last = after.pop('evaluations')[-1]
+    assert measured.items() <= last.items()
+    assert [p['iter'] for p in before.pop('evaluations')] == [0, 2, last['iter']]
     for key in ('reconstruction_error', 'explained_share', 'knn_top1'):
         assert measured[key] == pytest.approx(expected[key], rel=1e-5)
     assert after == before  # what is told of speed, too
@@ -224,3 +234,44 @@ def test_an_earlier_run_is_not_replaced_without_a_word(cfg, tmp_path):
     logs = [path.read_text() for path in tmp_path.glob('*/*.log')]
     assert any('holds checkpoints of an earlier run' in log for log in logs)
     assert any('16 images to train on, 16 held out' in log for log in logs)
+
+
+def test_figures_of_every_block(cfg, tmp_path):
+    cfg.custom_hooks[1].update(linear=True, blocks=True)
+    cfg.train_cfg.max_epochs = 1
+    run(cfg)
+    trained = summary_of(tmp_path)['trained']
+    names = [name for name in trained if '_block' in name]
+    kinds = ('knn_top1', 'linear_top1')
+    assert sorted(names) == [f'{kind}_block0{i}' for kind in kinds for i in (1, 2)]
+    for kind in kinds:
+        assert trained[f'{kind}_block02'] == trained[kind]
+
+
+def test_features_of_every_block_by_one_pass(cfg):
+    runner = ZooRunner.from_cfg(copy.deepcopy(cfg))
+    loader, model = runner.build_dataloader(cfg.val_dataloader), runner.model
+    before, _ = block_features(model, loader)
+    plain, _ = dataset_features(model, loader)
+    assert torch.equal(before[1], plain)
+    model.backbone.blocks[1].forward = lambda x, *context: torch.ones_like(x)
+    after, _ = block_features(model, loader)
+    assert torch.equal(after[0], before[0]) and after[0].std(0).min() > 0
+    assert after[1].std(0).max() == 0 < before[1].std(0).min()
+
+
+def test_shares_of_fused_levels_are_measured(cfg, tmp_path):
+    cfg.model.neck.outputs = [[0, 1]]
+    cfg.default_hooks.fusion = dict(type='FusionWeightsHook')
+    run(cfg)
+    first, *_, last = summary_of(tmp_path)['evaluations']
+    names = ['fusion_weight_0', 'fusion_weight_1']
+    assert [first[name] for name in names] == [0.5, 0.5]
+    assert sum(last[name] for name in names) == pytest.approx(1)
+    assert last[names[0]] != 0.5
+
+
+def test_no_fused_levels_to_measure(cfg):
+    cfg.default_hooks.fusion = dict(type='FusionWeightsHook')
+    with pytest.raises(ValueError, match='whose neck sums no levels'):
+        run(cfg)

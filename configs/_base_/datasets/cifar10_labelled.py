@@ -1,4 +1,5 @@
 # CIFAR-10 with labels, 32 px, crops and flips: fine-tuning, linear probe, from scratch
+# Few labels: --cfg-options train_dataloader.dataset.share=0.1 (of each class)
 # To move it: --cfg-options data_root=/path/to/cifar10
 data_root = 'data/cifar10'
 
@@ -22,10 +23,15 @@ train_dataloader = dict(
     sampler=dict(type='EpochSampler', shuffle=True),
     collate_fn=dict(type='collate_readable'),
     dataset=dict(
-        type='ImageFolder',
-        data_root='{data_root}/train',
-        with_label=True,
-        pipeline=train_pipeline,
+        type='ClassShare',
+        share=1.0,
+        seed=0,
+        dataset=dict(
+            type='ImageFolder',
+            data_root='{data_root}/train',
+            with_label=True,
+            pipeline=train_pipeline,
+        ),
     ),
 )
 val_dataloader = dict(

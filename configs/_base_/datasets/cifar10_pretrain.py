@@ -72,7 +72,15 @@ bank = dict(
 )
 custom_hooks = [
     dict(type='ExplainedShareHook'),
-    dict(type='KNNHook', bank=bank, k=20, temperature=0.07, pool='avg', linear=True),
+    dict(
+        type='KNNHook',
+        bank=bank,
+        k=20,
+        temperature=0.07,
+        pool='avg',
+        linear=True,
+        blocks=True,
+    ),
     dict(type='ReconstructionHook', num_images=8),
     dict(type='LearningSummaryHook'),
 ]

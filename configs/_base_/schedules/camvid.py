@@ -1,9 +1,12 @@
-# 300 iterations of 4 images; a pre-trained encoder learns more slowly than the new head
+# 300 iterations of 4 images; the encoder learns at a tenth of the rate of the new head
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=3e-3, betas=(0.9, 0.999), weight_decay=0.05),
-    constructor='mim_zoo.LayerDecayConstructor',
-    paramwise_cfg=dict(layer_decay_rate=0.5),
+    paramwise_cfg=dict(
+        custom_keys={'backbone': dict(lr_mult=0.1)},
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+    ),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, begin=0, end=50, by_epoch=False),

@@ -1,7 +1,7 @@
 """Hooks, one file each."""
 
 from .compile_blocks import CompileBlocksHook
-from .learning import ExplainedShareHook, KNNHook
+from .learning import ExplainedShareHook, FusionWeightsHook, KNNHook
 from .non_finite import NonFiniteLossError, NonFiniteLossHook
 from .picture import ReconstructionHook
 from .progress import ProgressHook
@@ -15,6 +15,7 @@ __all__ = [
     'BootstrapHook',
     'CompileBlocksHook',
     'ExplainedShareHook',
+    'FusionWeightsHook',
     'KNNHook',
     'LazyRuntimeInfoHook',
     'LearningSummaryHook',

@@ -9,9 +9,11 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mim_zoo.paths import write_text
 from mim_zoo.registry import HOOKS
 
 TOTALS = 'learning_summary'  # in the message hub, and so in every checkpoint
+EVALUATIONS = 'evaluations.json'  # in the work folder
 
 
 @HOOKS.register_module()
@@ -21,7 +23,8 @@ class LearningSummaryHook(Hook):
     ``work_dir/summary.json`` holds them with the images seen and images per second, of
     all processes and of the whole run however often it was resumed; evaluating and
     writing checkpoints is not counted as training. Without validation only these are
-    told. Weights that no validation has seen at the end are evaluated then.
+    told. Weights that no validation has seen at the end are evaluated then. The file's
+    ``evaluations`` are all of the run in order, with ``iter`` and ``images_seen``.
     """
 
     priority = 'LOWEST'  # after the hooks that complete the metrics or write files
@@ -29,14 +32,20 @@ class LearningSummaryHook(Hook):
     def __init__(self) -> None:
         # Plain values only: a checkpoint is read without running code from it.
         self.totals: dict[str, Any] = dict(
-            untrained={}, trained={}, evaluated_at=None, images=0, seconds=0.0
+            untrained={},
+            trained={},
+            evaluated_at=None,
+            evaluations=[],
+            images=0,
+            seconds=0.0,
         )
         self._since: float | None = None
 
     def before_train(self, runner: Runner) -> None:
         hub = runner.message_hub
         if runner.iter > 0 and TOTALS in hub.runtime_info:
-            self.totals = hub.get_info(TOTALS)
+            self.totals |= hub.get_info(TOTALS)
+            self._recall_evaluations(runner)
         hub.update_info(TOTALS, self.totals)  # the dict itself, changed in place below
         if runner.val_loop is not None:
             runner.logger.info(
@@ -48,8 +57,27 @@ class LearningSummaryHook(Hook):
             self.totals['untrained'] = self.totals['trained']
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        self.totals['trained'] = {k: float(v) for k, v in (metrics or {}).items()}
+        found = {k: float(v) for k, v in (metrics or {}).items()}
+        self.totals['trained'] = found
         self.totals['evaluated_at'] = runner.iter
+        point = dict(iter=runner.iter, images_seen=self.totals['images'], **found)
+        self._add_evaluations(runner, [point])
+        if is_main_process():
+            text = json.dumps(self.totals['evaluations'])
+            write_text(Path(runner.work_dir) / EVALUATIONS, text)
+
+    def _recall_evaluations(self, runner: Runner) -> None:
+        """That of the last epoch came after its checkpoint, and is only in the file."""
+        file = Path(runner.work_dir) / EVALUATIONS
+        if file.is_file():
+            self._add_evaluations(runner, json.loads(file.read_text()))
+
+    def _add_evaluations(self, runner: Runner, points: list[dict]) -> None:
+        """One for each iteration up to now, the latest of those that were repeated."""
+        known = [*self.totals['evaluations'], *points]
+        latest = {point['iter']: point for point in known}
+        done = sorted(iteration for iteration in latest if iteration <= runner.iter)
+        self.totals['evaluations'] = [latest[iteration] for iteration in done]
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._since = time.perf_counter()
@@ -103,9 +131,10 @@ class LearningSummaryHook(Hook):
             trained=self.totals['trained'],
             images_per_second=round(speed, 1),
             images_seen=images,
+            evaluations=self.totals['evaluations'],
         )
         work_dir = Path(runner.work_dir).resolve()
-        (work_dir / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
+        write_text(work_dir / 'summary.json', json.dumps(summary, indent=2) + '\n')
         runner.logger.info('\n' + self._table(speed, work_dir))
 
     def _table(self, speed: float, work_dir: Path) -> str:

@@ -1,8 +1,8 @@
 # MixMIM-micro on CIFAR-10 from random weights, to compare fine-tuning with
-#   python tools/train.py configs/cifar10/mixmim-micro-w8_1xb128-scratch-coslr-10e_cifar10.py \
+#   python tools/train.py configs/cifar10/mixmim-micro-w8_1xb128-scratch-coslr-3e_cifar10.py \
 #       --cfg-options data_root=/path/to/cifar10
 # Hardware: 2 CPU cores; hours: not measured. Expected: no number yet.
-_base_ = './mixmim-micro-w8_1xb128-coslr-10e_cifar10.py'
+_base_ = './mixmim-micro-w8_1xb128-coslr-3e_cifar10.py'
 
 model = dict(backbone=dict(init_cfg=None))
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=1.0))

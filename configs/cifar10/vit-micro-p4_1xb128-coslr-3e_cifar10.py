@@ -1,7 +1,7 @@
-# Fine-tuning ViT-micro, pre-trained by MAE, on CIFAR-10, 10 epochs
-#   python tools/train.py configs/cifar10/vit-micro-p4_1xb128-coslr-10e_cifar10.py \
+# Fine-tuning ViT-micro, pre-trained by MAE, on CIFAR-10, 3 epochs
+#   python tools/train.py configs/cifar10/vit-micro-p4_1xb128-coslr-3e_cifar10.py \
 #       --cfg-options data_root=/path/to/cifar10
-# Starts from the last checkpoint of mae_vit-micro-p4_1xb128-coslr-2e_cifar10;
+# Starts from the last checkpoint of mae_vit-micro-p4_1xb128-coslr-6e_cifar10-50percent;
 # another one: model.backbone.init_cfg.checkpoint=FILE
 # Hardware: 2 CPU cores, hours: not measured. Expected: no number yet.
 _base_ = [
@@ -19,7 +19,7 @@ model = dict(
         learned_pos=True,
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='work_dirs/mae_vit-micro-p4_1xb128-coslr-2e_cifar10/epoch_2.pth',
+            checkpoint='work_dirs/mae_vit-micro-p4_1xb128-coslr-6e_cifar10-50percent/epoch_6.pth',
             prefix='backbone.',
         ),
     ),
@@ -47,6 +47,6 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(type='EpochTrainLoop', max_epochs=10, val_interval=5)
+train_cfg = dict(type='EpochTrainLoop', max_epochs=3, val_interval=3)
 auto_scale_lr = dict(base_batch_size=128)
-default_hooks = dict(checkpoint=dict(interval=5, save_best='accuracy/top1'))
+default_hooks = dict(checkpoint=dict(interval=1, save_best='accuracy/top1'))

@@ -1,0 +1,1 @@
+"""Every method on the same images with the same evaluation: runs, results, tables."""

@@ -1,0 +1,216 @@
+"""What is to be run for a row and a seed: commands of the tools, in order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mim_zoo.cli import find_config
+from mim_zoo.paths import read_config
+
+from .rows import Row, Size, Tuning
+
+PRETRAIN, CORRUPTED = 'pretrain', 'corrupted'
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is run.
+
+    Args:
+        steps: of 'pretrain', 'finetune-1percent', 'finetune-10percent',
+            'finetune-100percent' and 'corrupted'; None for all.
+        epochs: of pre-training; None for the config's.
+        tuning_epochs: those of a size's ``Tuning`` times this.
+        severities: of corruptions, 1 to 5.
+        options: of every command that trains, as after ``--cfg-options``.
+    """
+
+    steps: tuple[str, ...] | None = None
+    epochs: int | None = None
+    tuning_epochs: float = 1.0
+    severities: tuple[int, ...] = (3,)
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """Commands that together end with a file.
+
+    Args:
+        commands: the name of a tool and its arguments, each.
+        result: exists when the step is done.
+        facts: decisions that the step was run with; another run's must be equal.
+    """
+
+    name: str
+    folder: Path
+    commands: tuple[tuple[str, ...], ...]
+    result: Path
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a row and a seed; each needs those before it."""
+
+    size: str
+    row: Row
+    seed: int
+    folder: Path
+    steps: tuple[Step, ...]
+
+
+def plan_row(
+    size: Size, row: Row, seed: int, budget: Budget, data_root: str, work: Path
+) -> Plan:
+    """The steps of ``budget`` for a row, which work below the folder ``work``.
+
+    Raises ValueError for a step that there is not, and one that needs another which is
+    neither wished nor done.
+    """
+    folder = work / size.name / f'{row.name}_seed{seed}'
+    maker = _Maker(size, row, seed, budget, data_root, folder)
+    steps = {step.name: step for step in maker.steps()}
+    wished = budget.steps or tuple(steps)
+    known = (PRETRAIN, *(tuning.name for tuning in size.tunings), CORRUPTED)
+    if unknown := [name for name in wished if name not in known]:
+        raise ValueError(
+            f'no step {", ".join(unknown)}, expected of {", ".join(known)}'
+        )
+    chosen = [step for name, step in steps.items() if name in wished]
+    for step in chosen:
+        needed = steps.get(maker.before(step.name) or '')
+        if needed and needed not in chosen and not needed.result.is_file():
+            raise ValueError(
+                f'{row.name}, seed {seed}: {step.name} needs {needed.name}, which is '
+                f'not among the steps and not done in {needed.folder}'
+            )
+    return Plan(size.name, row, seed, folder, tuple(chosen))
+
+
+@dataclass(frozen=True)
+class _Maker:
+    size: Size
+    row: Row
+    seed: int
+    budget: Budget
+    data_root: str
+    folder: Path
+
+    def steps(self) -> list[Step]:
+        found = [self.pretraining()] if self.row.pretrain else []
+        found += [self.finetuning(tuning) for tuning in self.size.tunings]
+        return [*found, self.corrupted()]
+
+    def before(self, step: str) -> str | None:
+        """The step that one starts from."""
+        if step == PRETRAIN:
+            return None
+        return self._most().name if step == CORRUPTED else PRETRAIN
+
+    def pretraining(self) -> Step:
+        assert self.row.pretrain
+        cfg = read_config(find_config(self.row.pretrain))
+        epochs = self.budget.epochs or cfg.train_cfg.max_epochs
+        options = {'train_cfg.max_epochs': epochs, **_stages(cfg, epochs)}
+        folder = self.folder / PRETRAIN
+        return Step(
+            PRETRAIN,
+            folder,
+            (self._train(self.row.pretrain, folder, options),),
+            folder / 'summary.json',
+            dict(config=self.row.pretrain, options=options, **self._common()),
+        )
+
+    def finetuning(self, tuning: Tuning) -> Step:
+        epochs = max(1, round(tuning.epochs * self.budget.tuning_epochs))
+        # Measured afterwards, by the last weights: no peeping at the test images.
+        options: dict[str, Any] = {
+            'train_cfg.max_epochs': epochs,
+            'train_cfg.val_interval': epochs + 1,
+            'train_dataloader.dataset.share': tuning.share,
+            'train_dataloader.dataset.seed': self.seed,
+            'default_hooks.checkpoint.save_best': None,
+        }
+        if tuning.batch:
+            options['train_dataloader.batch_size'] = tuning.batch
+        folder = self.folder / tuning.name
+        facts = dict(config=self.row.finetune, options=dict(options), **self._common())
+        if self.row.pretrain:
+            begin = self.folder / PRETRAIN / f'epoch_{self._pretrained_epochs()}.pth'
+            options['model.backbone.init_cfg.checkpoint'] = begin
+        result = folder / 'metrics.json'
+        return Step(
+            tuning.name,
+            folder,
+            (
+                self._train(self.row.finetune, folder, options),
+                self._test(folder / f'epoch_{epochs}.pth', result),
+            ),
+            result,
+            facts,
+        )
+
+    def corrupted(self) -> Step:
+        """Of the encoder that was fine-tuned with the most labels."""
+        tuned = self.finetuning(self._most())
+        folder = self.folder / CORRUPTED
+        result = folder / 'metrics.json'
+        severities = [str(n) for n in self.budget.severities]
+        epochs = tuned.facts['options']['train_cfg.max_epochs']
+        more = ('--corruptions', 'all', '--severities', *severities)
+        test = self._test(tuned.folder / f'epoch_{epochs}.pth', result, *more)
+        facts = dict(severities=severities, after=tuned.facts)
+        return Step(CORRUPTED, folder, (test,), result, facts)
+
+    def _most(self) -> Tuning:
+        return max(self.size.tunings, key=lambda tuning: tuning.share)
+
+    def _pretrained_epochs(self) -> int:
+        return self.pretraining().facts['options']['train_cfg.max_epochs']
+
+    def _common(self) -> dict[str, Any]:
+        return dict(seed=self.seed, more=list(self.budget.options))
+
+    def _train(
+        self, config: str, folder: Path, options: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        own = {'randomness.seed': self.seed, **options}
+        own['default_hooks.checkpoint.max_keep_ckpts'] = 1
+        words = [f'{key}={_word(value)}' for key, value in own.items()]
+        where = ('--work-dir', str(folder), '--resume', '--auto-scale-lr')
+        return ('train.py', config, *where, *self._options(*words))
+
+    def _test(self, checkpoint: Path, result: Path, *more: str) -> tuple[str, ...]:
+        where = ('--work-dir', str(result.parent), '--out', str(result))
+        words = ('test.py', self.row.finetune, str(checkpoint), *where, *more)
+        return (*words, *self._options('model.backbone.init_cfg=None'))
+
+    def _options(self, *words: str) -> tuple[str, ...]:
+        root = f'data_root={self.data_root}'
+        return ('--cfg-options', root, *words, *self.budget.options)
+
+
+def _stages(cfg: Config, epochs: int) -> dict[str, Any]:
+    """Options that begin later stages at the same shares of so many epochs."""
+    staging = cfg.get('default_hooks', {}).get('staging')
+    if staging is None:
+        return {}
+    wished = cfg.train_cfg.max_epochs
+    starts = [start * epochs // wished for start in staging.boundaries]
+    if len({0, *starts}) <= len(starts):
+        raise ValueError(
+            f'{Path(cfg.filename).stem}: {epochs} epochs are too few for stages that '
+            f'begin at {list(staging.boundaries)} of {wished}'
+        )
+    names = ('default_hooks.staging.boundaries', 'param_scheduler.0.boundaries')
+    return dict.fromkeys(names, starts)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return f'[{",".join(map(str, value))}]'
+    return str(value)

@@ -1,0 +1,128 @@
+"""The plan of a comparison: configs that exist, steps in order, equal budgets."""
+
+import pytest
+
+from mim_zoo.cli import find_config
+from mim_zoo.options import checked_options
+from mim_zoo.paths import read_config
+from mim_zoo.zoo.plan import CORRUPTED, PRETRAIN, Budget, plan_row
+from mim_zoo.zoo.rows import SIZES
+
+PAIRS = [(size, row) for size in SIZES.values() for row in size.rows]
+
+
+def ids(pair):
+    return f'{pair[0].name}-{pair[1].name}'
+
+
+def plan(size='micro', row='mae', seed=0, work=None, **budget):
+    size = SIZES[size]
+    return plan_row(size, size.row(row), seed, Budget(**budget), '/data', work)
+
+
+def option(step, key, command=0):
+    words = dict(w.split('=', 1) for w in step.commands[command] if '=' in w)
+    return words[key]
+
+
+@pytest.mark.parametrize('pair', PAIRS, ids=ids)
+def test_configs_exist_and_know_every_option(pair, tmp_path):
+    size, row = pair
+    steps = plan_row(size, row, 0, Budget(), '/data', tmp_path).steps
+    for step in steps:
+        for _tool, config, *words in step.commands:
+            cfg = read_config(find_config(config))
+            after = words[words.index('--cfg-options') + 1 :]
+            checked_options(cfg, dict(word.split('=', 1) for word in after))
+
+
+def encoder(config):
+    found = dict(read_config(find_config(config)).model.backbone)
+    ours = ('type', 'arch', 'img_size', 'patch_size')
+    return {key: found[key] for key in ours if key in found}
+
+
+@pytest.mark.parametrize('size', SIZES.values(), ids=lambda size: size.name)
+def test_rows_have_one_encoder_and_one_schedule(size):
+    for name in ('ViT', 'MixMIM'):
+        rows = [row for row in size.rows if row.encoder == name]
+        configs = [c for row in rows for c in (row.pretrain, row.finetune) if c]
+        assert len(rows) > 1
+        assert all(encoder(config) == encoder(configs[0]) for config in configs)
+    pretrained = [read_config(find_config(r.pretrain)) for r in size.rows if r.pretrain]
+    first = pretrained[0]
+    for cfg in pretrained:
+        assert cfg.train_cfg == first.train_cfg
+        assert cfg.train_dataloader.batch_size == first.train_dataloader.batch_size
+        assert cfg.optim_wrapper == first.optim_wrapper
+        assert cfg.custom_hooks == first.custom_hooks
+
+
+def test_steps_are_in_order_and_start_from_each_other(tmp_path):
+    steps = plan(work=tmp_path).steps
+    names = [step.name for step in steps]
+    shares = [f'finetune-{n}percent' for n in (1, 10, 100)]
+    assert names == [PRETRAIN, *shares, CORRUPTED]
+    last = tmp_path / 'micro/mae_seed0/pretrain/epoch_6.pth'
+    for step in steps[1:4]:
+        assert option(step, 'model.backbone.init_cfg.checkpoint') == str(last)
+        assert step.commands[1][2] == str(
+            step.folder / step.commands[1][2].rsplit('/')[-1]
+        )
+    tuned, corrupted = steps[3], steps[4]
+    assert corrupted.commands[0][2] == tuned.commands[1][2]
+
+
+def test_from_scratch_nothing_is_pretrained(tmp_path):
+    steps = plan(row='vit-scratch', work=tmp_path).steps
+    assert PRETRAIN not in [step.name for step in steps]
+    assert not any('init_cfg.checkpoint' in word for word in steps[0].commands[0])
+
+
+@pytest.mark.parametrize(
+    ('row', 'epochs', 'starts'),
+    [('dbot', None, '[3]'), ('dbot', 2, '[1]'), ('dbot-3stage', 12, '[4,8]')],
+)
+def test_stages_keep_their_shares(row, epochs, starts, tmp_path):
+    step = plan(row=row, epochs=epochs, work=tmp_path).steps[0]
+    assert option(step, 'default_hooks.staging.boundaries') == starts
+    assert option(step, 'param_scheduler.0.boundaries') == starts
+
+
+def test_too_few_epochs_for_the_stages(tmp_path):
+    with pytest.raises(ValueError, match='2 epochs are too few for stages'):
+        plan(row='dbot-3stage', epochs=2, work=tmp_path)
+
+
+def test_seed_chooses_images_and_weights(tmp_path):
+    for step in plan(seed=7, work=tmp_path).steps[:4]:
+        assert option(step, 'randomness.seed') == '7'
+    assert option(step, 'train_dataloader.dataset.seed') == '7'
+
+
+def test_a_budget_changes_epochs_of_all(tmp_path):
+    steps = plan(epochs=1, tuning_epochs=0.1, work=tmp_path).steps
+    assert [option(s, 'train_cfg.max_epochs') for s in steps[:4]] == [
+        '1',
+        '4',
+        '1',
+        '1',
+    ]
+    assert steps[1].commands[1][2].endswith('finetune-1percent/epoch_4.pth')
+
+
+def test_unknown_steps_and_rows(tmp_path):
+    with pytest.raises(ValueError, match='no step probe, expected of pretrain'):
+        plan(steps=('probe',), work=tmp_path)
+    with pytest.raises(ValueError, match='no row "simclr" at size micro'):
+        plan(row='simclr', work=tmp_path)
+
+
+def test_a_step_needs_the_one_before(tmp_path):
+    wished = ('finetune-1percent',)
+    with pytest.raises(ValueError, match='needs pretrain, which is not among'):
+        plan(steps=wished, work=tmp_path)
+    done = tmp_path / 'micro/mae_seed0/pretrain/summary.json'
+    done.parent.mkdir(parents=True)
+    done.write_text('{}')
+    assert [step.name for step in plan(steps=wished, work=tmp_path).steps] == [*wished]
