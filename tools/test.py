@@ -11,8 +11,14 @@ if (ROOT / 'mim_zoo' / 'version.py').is_file():  # in a checkout, its own code
     sys.path.insert(0, str(ROOT))
 
 from mim_zoo import cli  # noqa: E402
+from mim_zoo.datasets.corruptions import CORRUPTIONS, SEVERITIES, Corrupt  # noqa: E402
+from mim_zoo.engine.corrupted import measure_corrupted  # noqa: E402
 from mim_zoo.engine.distributed import end_together  # noqa: E402
 from mim_zoo.errors import plain_errors  # noqa: E402
+from mim_zoo.evaluation.corruptions import (  # noqa: E402
+    corruption_metrics,
+    mean_error,
+)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -21,6 +27,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='file to measure')
     parser.add_argument(
         '--show-dir', metavar='FOLDER', help='write pictures of the predictions there'
+    )
+    parser.add_argument(
+        '--corruptions',
+        nargs='+',
+        metavar='NAME',
+        help='measure a classifier on corrupted images too: "all", or some of the 15 '
+        'of ImageNet-C',
+    )
+    parser.add_argument(
+        '--severities',
+        nargs='+',
+        type=int,
+        choices=SEVERITIES,
+        default=list(SEVERITIES),
+        help='of the corruptions (all)',
     )
     parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
     return parser.parse_args(argv)
@@ -43,13 +64,30 @@ def measure(args: argparse.Namespace) -> None:
     cli.check_file(args.checkpoint, 'checkpoint')
     if args.show_dir:
         cli.enable_pictures(cfg, args.show_dir)
+    names = corruptions_of(args)
     cfg.load_from, cfg.resume = args.checkpoint, False
     runner = cli.build_runner(cfg)
     metrics = cli.plain_metrics(runner.test())
+    if names:
+        errors = measure_corrupted(runner, names, args.severities)
+        metrics |= corruption_metrics(errors, cfg.model.num_classes)
+        metrics |= {f'error/{name}': mean_error({name: errors[name]}) for name in names}
+        metrics['errors'] = errors
     if runner.rank == 0:
-        cli.show_metrics(metrics, title=args.checkpoint)
+        shown = {name: v for name, v in metrics.items() if not isinstance(v, dict)}
+        cli.show_metrics(shown, title=args.checkpoint)
         if args.out:
             cli.write_metrics(metrics, args.out)
+
+
+def corruptions_of(args: argparse.Namespace) -> list[str]:
+    """The corruptions that were asked for; ValueError for one that there is not."""
+    names = args.corruptions or []
+    if names == ['all']:
+        return list(CORRUPTIONS)
+    for name in names:
+        Corrupt(name, args.severities[0])
+    return names
 
 
 if __name__ == '__main__':

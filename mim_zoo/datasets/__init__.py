@@ -5,10 +5,12 @@ from .bundled import Digits, SamplePhotos
 from .class_share import ClassShare
 from .collate import collate_readable
 from .colour import ColorJitter
+from .corruptions import Corrupt
 from .encoded import CropOnDevice, ReadJpeg
 from .held_out import HeldOutSplit
 from .image_folder import ImageFolder
 from .image_io import UnreadableImageError, read_image
+from .imagenet_subset import ImageNetSubset
 from .masking import BlockMasking, MixedMasking, RandomMasking
 from .rand_augment import RandAugment
 from .repeat import RepeatedDraws
@@ -29,6 +31,7 @@ __all__ = [
     'CenterCrop',
     'ClassShare',
     'ColorJitter',
+    'Corrupt',
     'CropOnDevice',
     'Digits',
     'Draw',
@@ -36,6 +39,7 @@ __all__ = [
     'HeldOutSplit',
     'ImageDataset',
     'ImageFolder',
+    'ImageNetSubset',
     'LoadImage',
     'MixedMasking',
     'PackInputs',

@@ -89,7 +89,7 @@ class ImageFolder(ImageDataset):
 
     def _class_labels(self) -> dict[str, int]:
         """Label of each class folder; also settles ``metainfo['classes']``."""
-        folders = _folders(self.root)
+        folders = class_folders(self.root)
         if not folders:
             raise ValueError(
                 'ImageFolder(with_label=True) expects one folder per class in '
@@ -115,7 +115,7 @@ class ImageFolder(ImageDataset):
         return {name: label for label, name in enumerate(classes)}
 
     def _from_list(self, list_path: Path) -> list[dict]:
-        folders = set(_folders(self.root))
+        folders = set(class_folders(self.root))
         labels: dict[str, int] = {}
         items = []
         with list_path.open(encoding='utf-8') as lines:
@@ -212,7 +212,8 @@ class ImageFolder(ImageDataset):
                     yield prefix + name
 
 
-def _folders(root: Path) -> list[str]:
+def class_folders(root: Path) -> list[str]:
+    """Names of the folders in one, sorted, hidden ones left out."""
     return sorted(p.name for p in root.iterdir() if p.name[0] != '.' and p.is_dir())
 
 
@@ -220,7 +221,7 @@ def _contents(folder: Path) -> str:
     """Say in words what a folder holds itself."""
     files = Counter(p.suffix or 'no extension' for p in folder.iterdir() if p.is_file())
     kinds = [f'{count} x {kind}' for kind, count in files.most_common(5)]
-    folders = _folders(folder)
+    folders = class_folders(folder)
     parts = [f'files {_listing(kinds)}'] if kinds else []
     parts += [f'{len(folders)} folders ({_listing(folders)})'] if folders else []
     return ' and '.join(parts) or 'nothing'

@@ -15,6 +15,8 @@ class Accuracy(BaseMetric):
 
     Reads ``pred_score`` (classes,) and ``gt_label`` of every record that
     ``Classifier.predict`` returns. A k beyond the number of classes is that number.
+    If the data set's metainfo names labels that are ``present`` (``ImageNetSubset``),
+    the scores of all others are left out.
 
     Args:
         topk: one k or several.
@@ -56,6 +58,11 @@ class Accuracy(BaseMetric):
                 f'{scores.shape[1]} classes; set num_classes of the model to that of '
                 'the data.'
             )
+        present = (self.dataset_meta or {}).get('present')
+        if present is not None:
+            absent = torch.ones(scores.shape[1], dtype=torch.bool, device=scores.device)
+            absent[list(present)] = False
+            scores = scores.masked_fill(absent, -torch.inf)
         best = scores.topk(min(max(self.topk), scores.shape[1])).indices  # (B, k)
         hits = best == labels[:, None]
         places = torch.where(hits.any(1), hits.int().argmax(1), max(self.topk))

@@ -65,9 +65,9 @@ class EncoderModel(BaseModel):
     def extract_block_feats(
         self, inputs: Tensor, pool: str | None = None
     ) -> list[Tensor]:
-        """Pooled features (B, C_i) after every block; the last are ``extract_feat``'s.
+        """Pooled features (B, C_i) after every block.
 
-        The last block's pass the encoder's norm, the others are as they are.
+        The last block's are ``extract_feat``'s, the others pass no norm.
         """
         encoder, last = self.backbone, len(self.backbone.levels) - 1
         tokens, pos = encoder.embed(inputs)

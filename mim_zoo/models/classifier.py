@@ -106,7 +106,17 @@ class Classifier(EncoderModel):
 
     def extract_feat(self, inputs: Tensor, pool: str | None = None) -> Tensor:
         """What the linear layer sees of images (B, C_in, H, W): normed, (B, C)."""
-        x = super().extract_feat(inputs, pool)
+        return self.normed(super().extract_feat(inputs, pool))
+
+    def extract_block_feats(
+        self, inputs: Tensor, pool: str | None = None
+    ) -> list[Tensor]:
+        """The same after every block, the last one's normed."""
+        *shallow, last = super().extract_block_feats(inputs, pool)
+        return [*shallow, self.normed(last)]
+
+    def normed(self, x: Tensor) -> Tensor:
+        """Pooled features (B, C) after the norm of the head."""
         if self.head_norm == 'layer':
             return self.fc_norm(x)
         return self.bn(x) if self.head_norm == 'batch' else x

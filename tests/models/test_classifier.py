@@ -69,6 +69,18 @@ def test_logits(pool: str, head_norm: str | None) -> None:
     torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('head_norm', ['layer', 'batch', None])
+def test_features_after_every_block_end_with_what_the_linear_layer_sees(
+    head_norm: str | None,
+) -> None:
+    model, x = build(head_norm=head_norm).eval(), images()
+    first, last = model.extract_block_feats(x)
+    assert torch.equal(last, model.extract_feat(x))
+    tokens, pos = model.backbone.embed(x)
+    after = model.backbone.encode(tokens + pos, [0], SIZE)[0]
+    assert torch.equal(first, after[:, 1:].mean(1))
+
+
 @pytest.mark.parametrize('frozen', [True, False])
 @pytest.mark.parametrize('pool', ['avg', 'cls'])
 @pytest.mark.parametrize('head_norm', ['layer', 'batch', None])
