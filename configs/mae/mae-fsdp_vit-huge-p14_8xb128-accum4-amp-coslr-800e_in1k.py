@@ -1,5 +1,5 @@
-# MAE, ViT-H/14, 800 epochs on ImageNet: the same batch of 4096 on one node of 8 GPUs of
-# 80 GB, the weights divided among them and the encoder's activations recomputed
+# MAE, ViT-H/14, 800 epochs on ImageNet: the same batch of 4096 on one node of 8 GPUs, the
+# weights sharded over them and the encoder's activations recomputed
 #   tools/dist_train.sh configs/mae/mae-fsdp_vit-huge-p14_8xb128-accum4-amp-coslr-800e_in1k.py 8
 # Hardware: 8 GPUs, PyTorch 2.6; with another number add --auto-scale-lr; memory and
 # hours: computed in docs/scale.md, not measured.

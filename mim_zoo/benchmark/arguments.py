@@ -126,10 +126,14 @@ def read_schedule(args: argparse.Namespace, device: str) -> Schedule:
     return Schedule(args.pairs, steps, warm_up)
 
 
-def check_output(args: argparse.Namespace) -> None:
-    """End the command at a number that nothing can be made of."""
+def check_peak(args: argparse.Namespace) -> None:
+    """End the command at a peak that no share can be taken of."""
     if args.peak_tflops is not None and not 0 < args.peak_tflops < math.inf:
         cli.fail(f'--peak-tflops: got {args.peak_tflops}, expected a number above 0.')
+
+
+def check_profile(args: argparse.Namespace) -> None:
+    """End the command at a number of rows that there cannot be."""
     if args.profile < 0:
         cli.fail(f'--profile: got {args.profile}, expected 0 rows or more.')
 

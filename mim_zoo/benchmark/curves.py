@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .report import or_dash
+from .report import compiled_words, device_name, or_dash
 
 AXIS_LABELS = {
     'batch': 'images at once',
@@ -25,8 +25,8 @@ def show_points(result: dict[str, Any], console: Console | None = None) -> None:
     given, found = result['arguments'], result['machine']
     words = ['training step', result['config'], given['dtype']]
     words += [f'batch {given["batch"]}'] if result['axis'] != 'batch' else []
-    words += [f'{given["compile"]} compiled'] if given['compile'] else []
-    title = ', '.join([*words, found['gpu'] or found['cpu']])
+    words += compiled_words(given)
+    title = ', '.join([*words, device_name(found)])
     table = Table(box=box.SIMPLE, title=title, title_justify='left')
     for name in (result['axis'], 'ms', 'images/s', 'times', 'peak MiB', 'GFLOPs/img'):
         table.add_column(name, justify='right', no_wrap=True)
@@ -66,7 +66,7 @@ def plot_points(result: dict[str, Any], file: str | Path) -> None:
     memory.plot(values, [p['memory']['peak_mib'] for p in points], marker='o')
     _label(speed, result['axis'], values, 'images/s, all processes')
     _label(memory, result['axis'], values, 'peak MiB of a process')
-    figure.suptitle(f'{result["config"]}, {result["machine"]["cpu"]}', fontsize=9)
+    figure.suptitle(f'{result["config"]}, {device_name(result["machine"])}', fontsize=9)
     figure.savefig(file, dpi=150)
 
 

@@ -1,6 +1,5 @@
 """What a pre-training run needs: memory of a GPU, hours; computed, not timed."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +9,19 @@ import torch
 from torch import Tensor
 
 from mim_zoo.cli import find_config
+from mim_zoo.engine.sharding import has_teacher
 from mim_zoo.paths import read_config
 
 from .measured import Work, synthetic_images
-from .sides import Side, our_side
+from .memory import MIB
+from .sides import Side, gpus_of, model_name, our_side
 from .step import Stepper
 from .workers import Worker
 
 IMAGES = 1_281_167  # ImageNet-1K
 # fp32: weights, gradients, both moments of Adam
 TRAINED, FROZEN = 4 * 4, 4
-GIB = 2**30
-_SHORT = re.compile(r'_\d+xb\d+.*')  # the rest of a config's name
-_GPUS = re.compile(r'_(\d+)xb\d+')
+GIB = 1024 * MIB
 HEAD = (
     '| config | parameters | GFLOPs/img | GPUs x images x accumulated '
     '| state, GiB: DDP | FSDP, 8 GPUs | 32 GPUs | activations, MiB/img | `with_cp` '
@@ -36,11 +35,12 @@ class Needs:
     """Of a config; memory in bytes, of ``activations`` per image in bf16.
 
     ``checkpointed``: the same with ``backbone.with_cp``; ``flops`` of one image, there
-    and back.
+    and back; a model with a teacher is not ``shardable``.
     """
 
     trained: int
     frozen: int
+    shardable: bool
     flops: float
     activations: float
     checkpointed: float
@@ -63,21 +63,18 @@ def needs_of(name: str) -> Needs:
     """Count one config's, on the CPU; minutes for the largest."""
     path = find_config(name)
     cfg = read_config(path)
-    gpus = _GPUS.search(path.stem)
-    if gpus is None:
-        raise ValueError(
-            f'{name}: its name does not say for how many GPUs it is, as 8xb64 does'
-        )
+    gpus = gpus_of(path.stem)
     plain, lean = (
         _count(our_side(name, {'model.backbone.with_cp': cp})) for cp in (False, True)
     )
     return Needs(
         trained=plain['trained'],
         frozen=plain['frozen'],
+        shardable=not plain['teacher'],
         flops=plain['flops'],
         activations=plain['activations'],
         checkpointed=lean['activations'],
-        gpus=int(gpus[1]),
+        gpus=gpus,
         batch=cfg.train_dataloader.batch_size,
         accumulated=cfg.optim_wrapper.get('accumulative_counts', 1),
         epochs=cfg.train_cfg.max_epochs,
@@ -96,9 +93,11 @@ class Counter:
         self.stepper = Stepper(side, Work(batch=2))
 
     def count(self) -> dict[str, Any]:
-        """Numbers trained and frozen; bytes and operations of an image."""
-        values = [(p.requires_grad, p.numel()) for p in self.stepper.model.parameters()]
+        """Numbers trained and frozen, a teacher; bytes and operations of an image."""
+        model = self.stepper.model
+        values = [(p.requires_grad, p.numel()) for p in model.parameters()]
         return dict(
+            teacher=has_teacher(model),
             trained=sum(n for trained, n in values if trained),
             frozen=sum(n for trained, n in values if not trained),
             activations=saved_bytes(self.stepper),
@@ -127,14 +126,13 @@ def _saved(stepper: Stepper, images: int) -> int:
         torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value),
         torch.autocast('cpu', torch.bfloat16),
     ):
-        losses = stepper.model(**data, mode='loss')
-    found = sum(
+        losses = stepper.model(**data, mode='loss')  # keeps what is counted alive
+    assert losses
+    return sum(
         value.untyped_storage().nbytes()
         for place, value in kept.items()
         if place not in weights
     )
-    del losses
-    return found
 
 
 def needs_table(
@@ -145,14 +143,15 @@ def needs_table(
     for name, needs in found:
         stem = Path(name).stem
         state = [needs.state(n) / GIB for n in (1, 8, 32)]
-        kept = [needs.activations / 2**20, needs.checkpointed / 2**20]
+        shares = [f'{part:.2f}' if needs.shardable else '-' for part in state[1:]]
+        kept = [needs.activations / MIB, needs.checkpointed / MIB]
         hours = needs.hours(peak_tflops * 1e12 * mfu)
         rows.append(
-            f'| [{_SHORT.sub("", stem)}]({link}/{name}.py), {needs.epochs} epochs '
+            f'| [{model_name(stem)}]({link}/{name}.py), {needs.epochs} epochs '
             f'| {(needs.trained + needs.frozen) / 1e6:.0f} M '
             f'| {needs.flops / 1e9:.0f} '
             f'| {needs.gpus} x {needs.batch} x {needs.accumulated} '
-            f'| {state[0]:.1f} | {state[1]:.2f} | {state[2]:.2f} '
+            f'| {state[0]:.1f} | {" | ".join(shares)} '
             f'| {kept[0]:.0f} | {kept[1]:.0f} | {hours:.0f} |'
         )
     return '\n'.join(rows)

@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,10 @@ def show_loaders(result: dict[str, Any], console: Console | None = None) -> None
         table.add_column(name, justify='right')
     for side in sides:
         speed = side['speed_ratio']
-        spread = f'{speed["median"]:.2f} ({speed["min"]:.2f} to {speed["max"]:.2f})'
         table.add_row(
             side['name'],
             f'{side["images_per_second"]:,.0f}',
-            spread,
+            spread(speed),
             or_dash(side['pixel_difference'], '.2f'),
             side['dtype'],
         )
@@ -131,8 +131,7 @@ def heading(result: dict[str, Any]) -> str:
     """How and where it was measured."""
     given, found = result['arguments'], result['machine']
     words = [_what(result), f'batch {given["batch"]}', given['dtype']]
-    words += [f'{given["compile"]} compiled'] if given['compile'] else []
-    words += [found['gpu'] or found['cpu']]
+    words += [*compiled_words(given), device_name(found)]
     if not found['gpu']:
         threads = sorted({side['threads'] for side in result['sides']})
         words.append(f'threads: {"/".join(str(n) for n in threads)}')
@@ -167,6 +166,21 @@ def summary(result: dict[str, Any]) -> list[str]:
                 f'{other["name"]} does'
             )
     return lines
+
+
+def compiled_words(given: Mapping[str, Any]) -> list[str]:
+    """What was compiled, for a heading."""
+    return [f'{given["compile"]} compiled'] if given['compile'] else []
+
+
+def device_name(found: Mapping[str, Any]) -> str:
+    """Of the GPU, else of the processor."""
+    return found['gpu'] or found['cpu']
+
+
+def spread(speed: Mapping[str, float]) -> str:
+    """The median, and in brackets from the least to the most."""
+    return f'{speed["median"]:.2f} ({speed["min"]:.2f} to {speed["max"]:.2f})'
 
 
 def or_dash(value: float | None, form: str) -> str:

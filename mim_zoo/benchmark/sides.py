@@ -16,6 +16,8 @@ from mim_zoo.options import checked_options
 from mim_zoo.paths import read_config, shipped_configs
 from mim_zoo.registry import MODELS, SCOPE
 
+# GPUs x images, and all that comes after it: a schedule
+_SCHEDULE = re.compile(r'_(?P<gpus>\d+)xb\d+.*')
 PEERS = ('mmpretrain',)
 # METHOD_ENCODER-SIZE[-p16]_8xb512-...: how OpenMMLab and we name configs
 _NAME = re.compile(
@@ -40,6 +42,21 @@ class Side:
     optim_wrapper: dict[str, Any]
     imports: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def model_name(config: str) -> str:
+    """A config's name without its schedule."""
+    return _SCHEDULE.sub('', config)
+
+
+def gpus_of(config: str) -> int:
+    """For how many GPUs a config is; ValueError if its name does not say."""
+    found = _SCHEDULE.search(config)
+    if found is None:
+        raise ValueError(
+            f'{config}: its name does not say for how many GPUs it is, as 8xb64 does'
+        )
+    return int(found['gpus'])
 
 
 def methods() -> dict[tuple[str, str], str]:

@@ -11,7 +11,7 @@ def random_box(
     """The box (top, left, height, width) that torchvision's RandomResizedCrop draws.
 
     Up to ten draws of area and log-uniform aspect until a box fits, then the middle in
-    the nearest aspect allowed. Half of torchvision's time, which counts per image.
+    the nearest aspect allowed. From a size, for which torchvision asks for an image.
     """
     log_ratio = torch.log(torch.tensor(ratio)).tolist()
     for _ in range(10):

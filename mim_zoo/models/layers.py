@@ -284,3 +284,8 @@ def init_transformer(module: nn.Module) -> None:
         elif isinstance(part, PatchEmbed):
             part.proj.reset_parameters()
             nn.init.xavier_uniform_(part.proj.weight.view(part.proj.out_channels, -1))
+
+
+def blocks_of(model: nn.Module) -> list[Block]:
+    """All transformer blocks of encoders and decoders, in the order of modules."""
+    return [module for module in model.modules() if isinstance(module, Block)]

@@ -124,6 +124,29 @@ def test_it_trains_as_ddp_does(tmp_path, kind, accumulate) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ('chosen', 'found', 'close'),
+    [
+        (dict(), ['torch.float32', False], 1e-6),
+        (dict(reshard_after_forward=False), ['torch.float32', True], 1e-6),
+        (dict(dtype='bfloat16'), ['torch.bfloat16', False], 3e-2),
+    ],
+    ids=['default', 'kept', 'bf16'],
+)
+def test_options_of_gathering(tmp_path, chosen, found, close) -> None:
+    given = options(custom_hooks=[dict(type='ToyGathered')])
+    pair(tmp_path / 'plain', model_wrapper_cfg=SHARDS, **options())
+    pair(tmp_path / 'with', model_wrapper_cfg=dict(SHARDS, **chosen), **given)
+    for rank in range(2):
+        assert json.loads((tmp_path / 'with' / f'gathered_{rank}').read_text()) == found
+    plain, other = (
+        last(tmp_path / kind)['message_hub']['log_scalars']['train/loss'].data[0]
+        for kind in ('plain', 'with')
+    )
+    assert other.tolist() == pytest.approx(plain.tolist(), rel=close)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('accumulate', [1, 4])
 def test_it_goes_on_after_a_kill(tmp_path, accumulate) -> None:
     given = options(accumulate=accumulate, model_wrapper_cfg=SHARDS)

@@ -29,6 +29,7 @@ from mim_zoo.datasets.sampler import seeded
 from mim_zoo.engine.distributed import end_together
 from mim_zoo.engine.sharding import local
 from mim_zoo.models.base import unwrap
+from mim_zoo.models.layers import blocks_of
 from mim_zoo.registry import DATASETS, HOOKS, MODELS, RUNNERS
 
 ROOT = Path(__file__).parents[2]
@@ -137,6 +138,25 @@ class ToyParts(Hook):
             feature = unwrap(runner.model).eval().extract_feat(torch.ones(1, 3, 8, 8))
         found = json.dumps([held, feature.flatten().tolist()])
         (Path(runner.work_dir) / f'parts_{runner.rank}').write_text(found)
+
+
+@HOOKS.register_module(force=True)
+class ToyGathered(Hook):
+    """Writes what the first block computes in, and whether it stays gathered."""
+
+    def before_train(self, runner):
+        self.block = blocks_of(runner.model)[0]
+        self.block.register_forward_hook(self.note)
+
+    def note(self, block, given, output):
+        self.dtype = str(output.dtype)
+
+    def after_train(self, runner):
+        model = unwrap(runner.model)
+        model.extract_feat(torch.ones(1, 3, 8, 8))
+        weight = self.block.attn.qkv.weight
+        found = json.dumps([self.dtype, local(weight).numel() == weight.numel()])
+        (Path(runner.work_dir) / f'gathered_{runner.rank}').write_text(found)
 
 
 def toy_cfg(work_dir, **given):

@@ -1,14 +1,14 @@
 """What a run needs, and the page that says so."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from measuring import write
 from test_cli import error_of
 
-from mim_zoo.benchmark.needs import GIB, HEAD, Needs, needs_of, needs_table
+from mim_zoo.benchmark.needs import HEAD, Needs, needs_of, needs_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,14 +20,17 @@ def numbers(row: str) -> list[float]:
 
 def test_hours_and_state() -> None:
     needs = Needs(
-        trained=1000, frozen=100, flops=2e9, activations=3 * 2**20,
+        trained=1000, frozen=100, shardable=True, flops=2e9, activations=3 * 2**20,
         checkpointed=2**20, gpus=4, batch=8, accumulated=2, epochs=3,
     )  # fmt: skip
     assert needs.state() == 16_400 and needs.state(4) == 4_100
     assert needs.hours(1e12) == pytest.approx(2e9 * 1_281_167 * 3 / 4e12 / 3600)
     row = needs_table([('a/b_c_4xb8-x', needs)], 1.0, 1.0, 'there').splitlines()[-1]
     assert row.startswith('| [b_c](there/a/b_c_4xb8-x.py), 3 epochs | 0 M | 2 | 4 x 8')
-    assert row.endswith(' | 3 | 1 | 1 |')
+    assert row.endswith(' | 0.00 | 0.00 | 3 | 1 | 1 |')
+    taught = replace(needs, shardable=False)
+    row = needs_table([('a/b_c_4xb8-x', taught)], 1.0, 1.0, 'there').splitlines()[-1]
+    assert row.endswith(' | - | - | 3 | 1 | 1 |')
 
 
 def test_counts_are_those_of_the_model(tmp_path) -> None:
@@ -64,4 +67,3 @@ def test_mistakes() -> None:
     assert 'does not say for how many GPUs' in error_of(
         'scale_table', 'photos/mae_vit-micro-p4_photos-32px'
     )
-    assert GIB == 2**30 and torch.is_grad_enabled()
