@@ -130,7 +130,7 @@ class _Maker:
         # Measured afterwards, by the last weights: no peeping at the test images.
         options: dict[str, Any] = {
             'train_cfg.max_epochs': epochs,
-            'train_cfg.val_interval': epochs + 1,
+            'train_cfg.val_begin': epochs + 1,
             'train_dataloader.dataset.share': tuning.share,
             'train_dataloader.dataset.seed': self.seed,
             'default_hooks.checkpoint.save_best': None,
