@@ -1,10 +1,7 @@
 # dBOT (2209.03917), two stages, ViT-micro, CIFAR-10, 150,000 images seen
 #   python tools/train.py configs/cifar10/dbot_vit-micro-p4_1xb128-coslr-6e_cifar10-50percent.py \
 #       --cfg-options data_root=/path/to/cifar10
-# Hardware: 2 CPU cores, 12 min 26 s beside other work.
-# Expected (measured, seed 0, on a fifth of the images): kNN 0.308 untrained, 0.372
-# trained; linear probe 0.424, 0.461; held-out explained share 0.845 (of the features of
-# the first stage's student).
+# Hardware: 1 CPU core, minutes: docs/zoo.md. Expected: its tables (tools/run_zoo.py).
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/cifar10_pretrain_half.py',

@@ -1,9 +1,7 @@
 # MAE, ViT-micro (0.7 M parameters), CIFAR-10, 150,000 images seen
 #   python tools/train.py configs/cifar10/mae_vit-micro-p4_1xb128-coslr-6e_cifar10-50percent.py \
 #       --cfg-options data_root=/path/to/cifar10
-# Hardware: 2 CPU cores, 5 min 27 s; 3 min 28 s on another machine.
-# Expected (measured, seed 0, on a fifth of the images): kNN 0.308 untrained, 0.378
-# trained; linear probe 0.423, 0.491; held-out explained share 0.373.
+# Hardware: 1 CPU core, minutes: docs/zoo.md. Expected: its tables (tools/run_zoo.py).
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/cifar10_pretrain_half.py',

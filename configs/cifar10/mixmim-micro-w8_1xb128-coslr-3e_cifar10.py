@@ -3,7 +3,7 @@
 #       --cfg-options data_root=/path/to/cifar10
 # Starts from the last checkpoint of mixmim_mixmim-micro-w8_1xb128-coslr-6e_cifar10-50percent;
 # another one: model.backbone.init_cfg.checkpoint=FILE
-# Hardware: 2 CPU cores; hours: not measured. Expected: no number yet.
+# Hardware: 1 CPU core, minutes: docs/zoo.md. Expected: its tables (tools/run_zoo.py).
 _base_ = './vit-micro-p4_1xb128-coslr-3e_cifar10.py'
 
 model = dict(

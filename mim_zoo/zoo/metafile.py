@@ -17,7 +17,7 @@ from .tables import Results, columns_of, mean_of
 COLLECTION = {
     'Name': 'CIFAR-10',
     'Metadata': {'Training Data': 'CIFAR-10'},
-    'README': 'docs/zoo.md',
+    'README': 'configs/cifar10/README.md',
     'Code': {'URL': 'mim_zoo/zoo/rows.py'},
 }
 HEAD = '# Written by tools/run_zoo.py report from the files in benchmarks/zoo.\n'
