@@ -31,9 +31,15 @@ from .resuming import (
     restore_progress,
     restore_schedules,
 )
-from .sharding import divide_state, shard, shard_options, whole_state, whole_weights
+from .sharding import (
+    full_optimizer_state,
+    full_weights,
+    shard,
+    shard_optimizer_state,
+    shard_options,
+)
 
-# Unless ``default_hooks`` names them: dict(seed=None) switches one off.
+# What ``default_hooks`` says of one takes its place; dict(seed=None) switches it off.
 DEFAULT_HOOKS: dict[str, dict] = {
     'runtime_info': {'type': 'mim_zoo.LazyRuntimeInfoHook'},
     'seed': {'type': 'mim_zoo.SeedHook'},
@@ -41,9 +47,11 @@ DEFAULT_HOOKS: dict[str, dict] = {
     'resume_state': {'type': 'mim_zoo.ResumeStateHook'},
     'checkpoint': {'type': 'mim_zoo.SafeCheckpointHook', 'interval': 1},
 }
-# MMEngine takes None for these only.
-MMENGINE_HOOKS = {'timer', 'sampler_seed', 'logger', 'param_scheduler'}
-MMENGINE_HOOKS |= {'runtime_info', 'checkpoint'}
+# MMEngine's own, which it leaves out if they are None; another None is an error there.
+MMENGINE_HOOKS = {
+    *('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler'),
+    'checkpoint',
+}
 
 
 @RUNNERS.register_module()
@@ -67,7 +75,7 @@ class ZooRunner(Runner):
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap for distributed training, or divide the model if ``FullyShard``.
+        """Wrap for distributed training, or shard the model if ``FullyShard``.
 
         One process alone trains the model as it is.
         """
@@ -146,7 +154,7 @@ class ZooRunner(Runner):
         self.call_hook('before_checkpoint')
         if file_client_args is None:
             backend_args = local_backend_args(str(out_dir), backend_args)
-        with whole_weights(self.model), whole_state(optimizers_of(self)):
+        with full_weights(self.model), full_optimizer_state(optimizers_of(self)):
             super().save_checkpoint(
                 out_dir,
                 filename,
@@ -159,7 +167,7 @@ class ZooRunner(Runner):
             )
 
     def _init_model_weights(self) -> None:
-        with whole_weights(self.model, write=True):
+        with full_weights(self.model, write=True):
             super()._init_model_weights()
 
     def load_or_resume(self) -> None:
@@ -214,7 +222,7 @@ class ZooRunner(Runner):
         self.logger.info(f'Loading weights from {filename}')
         share = 1.0 if strict or self._measures else 0.9
         try:
-            with whole_weights(self.model, write=True):
+            with full_weights(self.model, write=True):
                 load_weights(self.model, state, min_share=share, logger=self.logger)
         except ValueError as error:
             raise ValueError(f'{filename}: {error}') from error
@@ -244,7 +252,7 @@ class ZooRunner(Runner):
                 'start a new run from its weights.'
             )
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        with whole_weights(self.model, write=True):
+        with full_weights(self.model, write=True):
             restore_model(self.model, checkpoint['state_dict'], filename)
         self.message_hub.load_state_dict(checkpoint['message_hub'])
         self._resume_seed(checkpoint)
@@ -252,7 +260,7 @@ class ZooRunner(Runner):
         former = group_values(self)
         if resume_optimizer:
             restore_optimizer(self, checkpoint, filename)
-            divide_state(optimizers_of(self))
+            shard_optimizer_state(optimizers_of(self))
             if alike:
                 gradients = checkpoint.get('resume', {}).get('gradients', {})
                 restore_gradients(self, gradients)

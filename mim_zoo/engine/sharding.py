@@ -1,6 +1,6 @@
-"""Weights, gradients and optimizer state divided among the processes (FSDP2).
+"""Weights, gradients and optimizer state sharded over the processes (FSDP2).
 
-Checkpoints stay those of one process: whole tensors, which any run loads.
+Checkpoints stay those of one process: full tensors, which any run loads.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ def shard_options(cfg: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def shard(
     module: nn.Module, dtype: str | None = None, reshard_after_forward: bool = True
 ) -> nn.Module:
-    """Divide a model among all processes, block by block; it stays the same object.
+    """Shard a model over all processes, block by block; it stays the same object.
 
     ``model_wrapper_cfg = dict(type='mim_zoo.FullyShard')``. Each process keeps its part
     of every tensor and gathers one block at a time.
 
     Args:
         dtype: gather and compute in it ('bfloat16'); gradients are summed in fp32.
-        reshard_after_forward: gather a block again in the backward pass; False is
-            faster and keeps the whole model in memory meanwhile.
+        reshard_after_forward: gather a block again for its backward pass; False keeps
+            its full weights from forward to backward: one gather less, more memory.
 
     Raises ValueError for another dtype, an older PyTorch, a model without blocks, and
     one with a teacher, whose weights are brought up to date outside a forward pass.
@@ -74,7 +74,7 @@ def shard(
     if any('.teacher.' in f'.{name}.' for name, _ in module.named_modules()):
         raise ValueError(
             f'{NAME}: {type(module).__name__} has a teacher beside its encoder, which '
-            'cannot be divided; leave model_wrapper_cfg out to use DDP'
+            'cannot be sharded; leave model_wrapper_cfg out to use DDP'
         )
     module.to(get_device())
     half = MixedPrecisionPolicy(DTYPES[dtype], torch.float32 if dtype else None)
@@ -92,33 +92,33 @@ def shard(
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether the model's weights are divided among the processes."""
+    """Whether the model's weights are sharded over the processes."""
     return isinstance(model, FSDPModule)
 
 
 def local(value: Tensor) -> Tensor:
-    """This process's part of a divided tensor; another one as it is."""
+    """This process's part of a sharded tensor; another one as it is."""
     return value.to_local() if isinstance(value, DTensor) else value
 
 
-def whole(value: Tensor) -> Tensor:
-    """All of a divided tensor, on every process; every process must call."""
+def full_tensor(value: Tensor) -> Tensor:
+    """All of a sharded tensor, on every process; every process must call."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def divided(value: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor, the same on every process, divided as another one is."""
+def sharded(value: Tensor, like: Tensor) -> Tensor:
+    """A full tensor, the same on every process, sharded as another one is."""
     if not isinstance(like, DTensor) or value.shape != like.shape:
         return value
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 
 @contextmanager
-def whole_weights(model: nn.Module, write: bool = False) -> Iterator[None]:
-    """The model with whole parameters in place of divided ones; no forward meanwhile.
+def full_weights(model: nn.Module, write: bool = False) -> Iterator[None]:
+    """The model with full parameters in place of sharded ones; no forward meanwhile.
 
     With ``write`` they are there on every process, and what is written into them goes
-    into the divided ones at the end. Otherwise the first process has them, on the CPU.
+    into the sharded ones at the end. Otherwise the first process has them, on the CPU.
     Every process must enter.
     """
     places: list[tuple[nn.Module, str, Any]] = [
@@ -127,11 +127,11 @@ def whole_weights(model: nn.Module, write: bool = False) -> Iterator[None]:
         for name, value in part._parameters.items()
         if isinstance(value, DTensor)
     ]
-    # FSDP's own, which look for the divided ones
+    # FSDP's own, which look for the sharded ones
     hooks = [(part, part._load_state_dict_post_hooks) for part, _, _ in places]
     for part, name, value in places:
         part._load_state_dict_post_hooks = OrderedDict()
-        full = whole(value.detach())
+        full = full_tensor(value.detach())
         if write or is_main_process():
             full = full if write else full.cpu()
             part._parameters[name] = nn.Parameter(full, value.requires_grad)
@@ -140,7 +140,7 @@ def whole_weights(model: nn.Module, write: bool = False) -> Iterator[None]:
         if write:
             with torch.no_grad():
                 for part, name, value in places:
-                    value.copy_(divided(getattr(part, name).detach(), value))
+                    value.copy_(sharded(getattr(part, name).detach(), value))
     finally:
         for part, name, value in places:
             part._parameters[name] = value
@@ -149,14 +149,14 @@ def whole_weights(model: nn.Module, write: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def whole_state(optimizers: Mapping[str, Optimizer]) -> Iterator[None]:
-    """Optimizers with whole state on the first process; every process must enter."""
+def full_optimizer_state(optimizers: Mapping[str, Optimizer]) -> Iterator[None]:
+    """Optimizers with full state on the first process; every process must enter."""
     kept = []
     for optimizer in optimizers.values():
         for state in optimizer.state.values():
             for key, value in state.items():
                 if isinstance(value, DTensor):
-                    full = whole(value)
+                    full = full_tensor(value)
                     kept.append((state, key, value))
                     state[key] = full.cpu() if is_main_process() else value
     try:
@@ -166,10 +166,10 @@ def whole_state(optimizers: Mapping[str, Optimizer]) -> Iterator[None]:
             state[key] = value
 
 
-def divide_state(optimizers: Mapping[str, Optimizer]) -> None:
-    """Divide what an optimizer has loaded as its parameters are."""
+def shard_optimizer_state(optimizers: Mapping[str, Optimizer]) -> None:
+    """Shard what an optimizer has loaded as its parameters are."""
     for optimizer in optimizers.values():
         for parameter, state in optimizer.state.items():
             for key, value in state.items():
                 if isinstance(value, Tensor) and not isinstance(value, DTensor):
-                    state[key] = divided(value, parameter)
+                    state[key] = sharded(value, parameter)

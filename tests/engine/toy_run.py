@@ -29,6 +29,7 @@ from mim_zoo.datasets.sampler import seeded
 from mim_zoo.engine.distributed import end_together
 from mim_zoo.engine.sharding import local
 from mim_zoo.models.base import unwrap
+from mim_zoo.models.layers import Block
 from mim_zoo.registry import DATASETS, HOOKS, MODELS, RUNNERS
 
 ROOT = Path(__file__).parents[2]
@@ -137,6 +138,26 @@ class ToyParts(Hook):
             feature = unwrap(runner.model).eval().extract_feat(torch.ones(1, 3, 8, 8))
         found = json.dumps([held, feature.flatten().tolist()])
         (Path(runner.work_dir) / f'parts_{runner.rank}').write_text(found)
+
+
+@HOOKS.register_module(force=True)
+class ToyGathered(Hook):
+    """Writes of the first block's first layer: its type in the forward pass, and how
+    many numbers of it this process holds then, and when the model is through.
+    """
+
+    def before_train(self, runner):
+        block = next(m for m in runner.model.modules() if isinstance(m, Block))
+        layer, self.seen = block.mlp.fc1, []
+        layer.register_forward_hook(lambda *_: self.note(layer))
+        runner.model.register_forward_hook(lambda *_: self.note(layer))
+
+    def note(self, layer):
+        self.seen.append([str(layer.weight.dtype), local(layer.weight).numel()])
+
+    def after_train(self, runner):
+        found = json.dumps(self.seen[:2])
+        (Path(runner.work_dir) / f'gathered_{runner.rank}').write_text(found)
 
 
 def toy_cfg(work_dir, **given):
