@@ -127,14 +127,12 @@ def _saved(stepper: Stepper, images: int) -> int:
         torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value),
         torch.autocast('cpu', torch.bfloat16),
     ):
-        losses = stepper.model(**data, mode='loss')
-    found = sum(
+        stepper.model(**data, mode='loss')
+    return sum(
         value.untyped_storage().nbytes()
         for place, value in kept.items()
         if place not in weights
     )
-    del losses
-    return found
 
 
 def needs_table(

@@ -12,7 +12,7 @@ PAGES = sorted(p for p in CONFIGS.glob('*/README.md')) + [
     ROOT / name
     for name in (
         *('README.md', 'CONTRIBUTING.md', 'benchmarks/README.md'),
-        'docs/downstream.md',
+        *('docs/downstream.md', 'docs/scale.md'),
     )
 ]
 BASES = sorted((CONFIGS / '_base_').rglob('*.py'))
