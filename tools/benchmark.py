@@ -40,7 +40,8 @@ from mim_zoo.benchmark import (  # noqa: E402
 )
 from mim_zoo.benchmark.arguments import (  # noqa: E402
     check_batch,
-    check_output,
+    check_peak,
+    check_profile,
     read_schedule,
     read_work,
 )
@@ -132,7 +133,7 @@ def measure_scaling(args: argparse.Namespace) -> None:
     """Measure a step at each of some values."""
     work = read_work(args)
     schedule = read_schedule(args, work.device)
-    check_output(args)
+    check_peak(args.peak_tflops)
     started = datetime.now(timezone.utc)
     side = read_side(args)
     found = measure_points(
@@ -159,7 +160,8 @@ def measure(
 ) -> None:
     """Measure the sides, print a table, write JSON if asked."""
     schedule = read_schedule(args, work.device)
-    check_output(args)
+    check_peak(args.peak_tflops)
+    check_profile(args.profile)
     started = datetime.now(timezone.utc)
     measured = compare(kind, sides, work, schedule, args.peak_tflops, args.profile)
     settings = {

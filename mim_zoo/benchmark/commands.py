@@ -71,7 +71,6 @@ def scaling_arguments(parser: argparse.ArgumentParser) -> None:
     )
     out = add_how(parser)
     out.add_argument('--plot', metavar='FILE', help='draw the curves, as .png or .pdf')
-    parser.set_defaults(profile=0)
 
 
 def table_arguments(parser: argparse.ArgumentParser) -> None:

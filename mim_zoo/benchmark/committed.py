@@ -1,16 +1,17 @@
 """Committed results as a table for a page."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from .names import read_name
+from .words import compiled, spread
 
 HEAD = (
     '| measured | against | times as fast | of its peak memory | machine |\n'
     '| --- | --- | --- | --- | --- |'
 )
-_SCHEDULE = re.compile(r'_\d+xb\d+.*')  # of a config's name: what is not measured
 
 
 def committed_table(folder: Path, link: str) -> str:
@@ -43,8 +44,7 @@ def comparisons(
             yield words, f'{official["name"]} pipeline', side['speed_ratio'], None
     elif 'speed_ratio' in result:
         mine, other = result['sides']
-        how = [f'batch {given["batch"]}', given['dtype']]
-        how += [f'{given["compile"]} compiled'] if given['compile'] else []
+        how = [f'batch {given["batch"]}', given['dtype'], *compiled(given)]
         against = other['name']
         if against == 'other':
             against = f'`{_model(other)}`'
@@ -54,11 +54,6 @@ def comparisons(
                 against = ', '.join(f'`{key}={options[key]}`' for key in changed)
         what = ', '.join([_kind(result), _model(mine), *how])
         yield what, against, result['speed_ratio'], result['memory_ratio']
-
-
-def spread(speed: Mapping[str, float]) -> str:
-    """The median, and in brackets from the least to the most."""
-    return f'{speed["median"]:.2f} ({speed["min"]:.2f} to {speed["max"]:.2f})'
 
 
 def machine_words(result: Mapping[str, Any]) -> str:
@@ -77,4 +72,4 @@ def _kind(result: Mapping[str, Any]) -> str:
 
 
 def _model(side: Mapping[str, Any]) -> str:
-    return _SCHEDULE.sub('', side['config'])
+    return read_name(side['config']).model

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .report import or_dash
+from .words import compiled, device_name, or_dash
 
 AXIS_LABELS = {
     'batch': 'images at once',
@@ -22,11 +22,10 @@ AXIS_LABELS = {
 def show_points(result: dict[str, Any], console: Console | None = None) -> None:
     """Print a line per point; ``times`` is its images/s over that of the first."""
     console = console or Console()
-    given, found = result['arguments'], result['machine']
+    given = result['arguments']
     words = ['training step', result['config'], given['dtype']]
     words += [f'batch {given["batch"]}'] if result['axis'] != 'batch' else []
-    words += [f'{given["compile"]} compiled'] if given['compile'] else []
-    title = ', '.join([*words, found['gpu'] or found['cpu']])
+    title = ', '.join([*words, *compiled(given), device_name(result['machine'])])
     table = Table(box=box.SIMPLE, title=title, title_justify='left')
     for name in (result['axis'], 'ms', 'images/s', 'times', 'peak MiB', 'GFLOPs/img'):
         table.add_column(name, justify='right', no_wrap=True)
@@ -66,7 +65,7 @@ def plot_points(result: dict[str, Any], file: str | Path) -> None:
     memory.plot(values, [p['memory']['peak_mib'] for p in points], marker='o')
     _label(speed, result['axis'], values, 'images/s, all processes')
     _label(memory, result['axis'], values, 'peak MiB of a process')
-    figure.suptitle(f'{result["config"]}, {result["machine"]["cpu"]}', fontsize=9)
+    figure.suptitle(f'{result["config"]}, {device_name(result["machine"])}', fontsize=9)
     figure.savefig(file, dpi=150)
 
 

@@ -1,6 +1,5 @@
 """What a pre-training run needs: memory of a GPU, hours; computed, not timed."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,12 @@ import torch
 from torch import Tensor
 
 from mim_zoo.cli import find_config
+from mim_zoo.engine.sharding import has_teacher
 from mim_zoo.paths import read_config
 
 from .measured import Work, synthetic_images
+from .memory import GIB, MIB
+from .names import read_name
 from .sides import Side, our_side
 from .step import Stepper
 from .workers import Worker
@@ -20,9 +22,6 @@ from .workers import Worker
 IMAGES = 1_281_167  # ImageNet-1K
 # fp32: weights, gradients, both moments of Adam
 TRAINED, FROZEN = 4 * 4, 4
-GIB = 2**30
-_SHORT = re.compile(r'_\d+xb\d+.*')  # the rest of a config's name
-_GPUS = re.compile(r'_(\d+)xb\d+')
 HEAD = (
     '| config | parameters | GFLOPs/img | GPUs x images x accumulated '
     '| state, GiB: DDP | FSDP, 8 GPUs | 32 GPUs | activations, MiB/img | `with_cp` '
@@ -36,7 +35,7 @@ class Needs:
     """Of a config; memory in bytes, of ``activations`` per image in bf16.
 
     ``checkpointed``: the same with ``backbone.with_cp``; ``flops`` of one image, there
-    and back.
+    and back; ``shardable``: whether FSDP takes it.
     """
 
     trained: int
@@ -48,6 +47,7 @@ class Needs:
     batch: int
     accumulated: int
     epochs: int
+    shardable: bool
 
     def state(self, processes: int = 1) -> float:
         """Bytes of weights, gradients and moments of each of so many that share."""
@@ -63,7 +63,7 @@ def needs_of(name: str) -> Needs:
     """Count one config's, on the CPU; minutes for the largest."""
     path = find_config(name)
     cfg = read_config(path)
-    gpus = _GPUS.search(path.stem)
+    gpus = read_name(path.stem).gpus
     if gpus is None:
         raise ValueError(
             f'{name}: its name does not say for how many GPUs it is, as 8xb64 does'
@@ -77,10 +77,11 @@ def needs_of(name: str) -> Needs:
         flops=plain['flops'],
         activations=plain['activations'],
         checkpointed=lean['activations'],
-        gpus=int(gpus[1]),
+        gpus=gpus,
         batch=cfg.train_dataloader.batch_size,
         accumulated=cfg.optim_wrapper.get('accumulative_counts', 1),
         epochs=cfg.train_cfg.max_epochs,
+        shardable=plain['shardable'],
     )
 
 
@@ -97,8 +98,10 @@ class Counter:
 
     def count(self) -> dict[str, Any]:
         """Numbers trained and frozen; bytes and operations of an image."""
-        values = [(p.requires_grad, p.numel()) for p in self.stepper.model.parameters()]
+        model = self.stepper.model
+        values = [(p.requires_grad, p.numel()) for p in model.parameters()]
         return dict(
+            shardable=not has_teacher(model),
             trained=sum(n for trained, n in values if trained),
             frozen=sum(n for trained, n in values if not trained),
             activations=saved_bytes(self.stepper),
@@ -141,16 +144,17 @@ def needs_table(
     """Rows of a page; ``link`` leads to the folder of the configs."""
     rows = [HEAD]
     for name, needs in found:
-        stem = Path(name).stem
-        state = [needs.state(n) / GIB for n in (1, 8, 32)]
-        kept = [needs.activations / 2**20, needs.checkpointed / 2**20]
+        model = read_name(Path(name).stem).model
+        shares = [needs.state(n) / GIB for n in (8, 32)]
+        sharded = [f'{n:.2f}' if needs.shardable else '-' for n in shares]
+        kept = [n / MIB for n in (needs.activations, needs.checkpointed)]
         hours = needs.hours(peak_tflops * 1e12 * mfu)
         rows.append(
-            f'| [{_SHORT.sub("", stem)}]({link}/{name}.py), {needs.epochs} epochs '
+            f'| [{model}]({link}/{name}.py), {needs.epochs} epochs '
             f'| {(needs.trained + needs.frozen) / 1e6:.0f} M '
             f'| {needs.flops / 1e9:.0f} '
             f'| {needs.gpus} x {needs.batch} x {needs.accumulated} '
-            f'| {state[0]:.1f} | {state[1]:.2f} | {state[2]:.2f} '
+            f'| {needs.state() / GIB:.1f} | {" | ".join(sharded)} '
             f'| {kept[0]:.0f} | {kept[1]:.0f} | {hours:.0f} |'
         )
     return '\n'.join(rows)

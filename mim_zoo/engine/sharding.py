@@ -17,7 +17,7 @@ from mmengine.dist import is_main_process
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mim_zoo.models.layers import Block
+from mim_zoo.models.layers import blocks_of
 
 try:
     from torch.distributed.fsdp import (
@@ -65,13 +65,13 @@ def shard(
         )
     if dtype not in DTYPES:
         raise ValueError(f'{NAME}: dtype must be one of {list(DTYPES)}, got {dtype!r}.')
-    blocks = [part for part in module.modules() if isinstance(part, Block)]
+    blocks = blocks_of(module)
     if not blocks:
         raise ValueError(
             f'{NAME}: {type(module).__name__} has no blocks of an encoder or decoder '
             'of mim_zoo; leave model_wrapper_cfg out to use DDP'
         )
-    if any('.teacher.' in f'.{name}.' for name, _ in module.named_modules()):
+    if has_teacher(module):
         raise ValueError(
             f'{NAME}: {type(module).__name__} has a teacher beside its encoder, which '
             'cannot be sharded; leave model_wrapper_cfg out to use DDP'
@@ -89,6 +89,11 @@ def shard(
         if hasattr(module, name):
             register_fsdp_forward_method(module, name)
     return module
+
+
+def has_teacher(model: nn.Module) -> bool:
+    """Whether a teacher is part of the model, which ``shard`` refuses."""
+    return any('.teacher.' in f'.{name}.' for name, _ in model.named_modules())
 
 
 def is_sharded(model: nn.Module) -> bool:

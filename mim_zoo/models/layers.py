@@ -225,6 +225,11 @@ class Block(nn.Module):
         return x + self.drop_path(times(self.mlp(self.norm2(x)), self.gamma_2))
 
 
+def blocks_of(model: nn.Module) -> list[Block]:
+    """All blocks of a model's encoders and decoders."""
+    return [part for part in model.modules() if isinstance(part, Block)]
+
+
 def times(x: Tensor, factor: Tensor | None) -> Tensor:
     """The product, if there is a factor."""
     return x if factor is None else x * factor

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from mim_zoo.models.layers import Block
+from mim_zoo.models.layers import blocks_of
 from mim_zoo.registry import HOOKS
 
 # of the compiled forms of one piece of code; the second is the name before PyTorch 2.6
@@ -25,7 +25,7 @@ def compile_blocks(model: nn.Module, **options: Any) -> int:
     raised. Names, weights and what is saved stay as they are. Raises ValueError for a
     model without blocks.
     """
-    blocks = [module for module in model.modules() if isinstance(module, Block)]
+    blocks = blocks_of(model)
     if not blocks:
         raise ValueError(
             f'{type(model).__name__} has no blocks to compile, expected an encoder or '
