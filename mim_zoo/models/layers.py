@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Size = tuple[int, int]
 
@@ -228,6 +229,13 @@ class Block(nn.Module):
 def blocks_of(model: nn.Module) -> list[Block]:
     """All blocks of a model's encoders and decoders."""
     return [part for part in model.modules() if isinstance(part, Block)]
+
+
+def run_block(block: nn.Module, with_cp: bool, x: Tensor, *context: Any) -> Tensor:
+    """Tokens after a block, which ``with_cp`` computes again in the backward pass."""
+    if with_cp and torch.is_grad_enabled():
+        return checkpoint(block, x, *context, use_reentrant=False)
+    return block(x, *context)
 
 
 def times(x: Tensor, factor: Tensor | None) -> Tensor:
