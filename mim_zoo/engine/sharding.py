@@ -48,7 +48,7 @@ def shard(
     """Shard a model over all processes, block by block; it stays the same object.
 
     ``model_wrapper_cfg = dict(type='mim_zoo.FullyShard')``. Each process keeps its part
-    of every tensor and gathers one block at a time.
+    of every tensor and gathers the blocks when they are computed.
 
     Args:
         dtype: gather and compute in it ('bfloat16'); gradients are summed in fp32.

@@ -25,7 +25,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 
 import mim_zoo.datasets
 import mim_zoo.engine  # noqa: F401
-from mim_zoo.datasets.sampler import seeded
+from mim_zoo.datasets.sampler import Draw, seeded
 from mim_zoo.engine.distributed import end_together
 from mim_zoo.engine.sharding import local
 from mim_zoo.models.base import unwrap
@@ -61,7 +61,8 @@ class ToyData(BaseDataset):
             x = x.flip(0) if np.random.rand() < 0.5 else x
             if i == self.poison:
                 x = x * float('nan')
-        return {'inputs': x, 'sample_idx': i, 'img_path': f'images/{i}.png'}
+        found = {'inputs': x, 'sample_idx': i, 'img_path': f'images/{i}.png'}
+        return {**found, 'seed': idx.seed} if isinstance(idx, Draw) else found
 
 
 @MODELS.register_module(force=True)
