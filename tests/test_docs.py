@@ -18,6 +18,7 @@ from mim_zoo.registry import DATA_SAMPLERS, DATASETS, MODELS
 
 ROOT = Path(__file__).parents[1]
 PAGE, SHARDS = ROOT / 'docs' / 'compose.md', ROOT / 'docs' / 'shards.md'
+SCALE = ROOT / 'docs' / 'scale.md'
 
 
 @pytest.fixture(scope='module')
@@ -104,7 +105,7 @@ def test_images_are_packed_and_drawn_as_the_page_says(tmp_path: Path) -> None:
         assert paths == [f'{tmp_path}/shards/train/{name}/0.png' for name in 'abc']
 
 
-@pytest.mark.parametrize('page', [PAGE, SHARDS], ids=lambda page: page.name)
+@pytest.mark.parametrize('page', [PAGE, SHARDS, SCALE], ids=lambda page: page.name)
 def test_links_exist(page: Path) -> None:
     for link in re.findall(r'\]\(([^)#:]+)\)', page.read_text()):
         assert (page.parent / link).exists(), link

@@ -133,7 +133,7 @@ def measure_scaling(args: argparse.Namespace) -> None:
     """Measure a step at each of some values."""
     work = read_work(args)
     schedule = read_schedule(args, work.device)
-    check_peak(args)
+    check_peak(args.peak_tflops)
     started = datetime.now(timezone.utc)
     side = read_side(args)
     found = measure_points(
@@ -160,8 +160,8 @@ def measure(
 ) -> None:
     """Measure the sides, print a table, write JSON if asked."""
     schedule = read_schedule(args, work.device)
-    check_peak(args)
-    check_profile(args)
+    check_peak(args.peak_tflops)
+    check_profile(args.profile)
     started = datetime.now(timezone.utc)
     measured = compare(kind, sides, work, schedule, args.peak_tflops, args.profile)
     settings = {

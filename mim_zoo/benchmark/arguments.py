@@ -126,16 +126,16 @@ def read_schedule(args: argparse.Namespace, device: str) -> Schedule:
     return Schedule(args.pairs, steps, warm_up)
 
 
-def check_peak(args: argparse.Namespace) -> None:
+def check_peak(tflops: float | None) -> None:
     """End the command at a peak that no share can be taken of."""
-    if args.peak_tflops is not None and not 0 < args.peak_tflops < math.inf:
-        cli.fail(f'--peak-tflops: got {args.peak_tflops}, expected a number above 0.')
+    if tflops is not None and not 0 < tflops < math.inf:
+        cli.fail(f'--peak-tflops: got {tflops}, expected a number above 0.')
 
 
-def check_profile(args: argparse.Namespace) -> None:
-    """End the command at a number of rows that there cannot be."""
-    if args.profile < 0:
-        cli.fail(f'--profile: got {args.profile}, expected 0 rows or more.')
+def check_profile(rows: int) -> None:
+    """End the command at fewer rows than none."""
+    if rows < 0:
+        cli.fail(f'--profile: got {rows}, expected 0 rows or more.')
 
 
 def check_batch(batch: int) -> None:

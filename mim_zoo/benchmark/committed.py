@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .report import compiled_words, spread
-from .sides import model_name
+from .names import read_name
+from .words import compiled, spread
 
 HEAD = (
     '| measured | against | times as fast | of its peak memory | machine |\n'
@@ -44,8 +44,7 @@ def comparisons(
             yield words, f'{official["name"]} pipeline', side['speed_ratio'], None
     elif 'speed_ratio' in result:
         mine, other = result['sides']
-        how = [f'batch {given["batch"]}', given['dtype']]
-        how += compiled_words(given)
+        how = [f'batch {given["batch"]}', given['dtype'], *compiled(given)]
         against = other['name']
         if against == 'other':
             against = f'`{_model(other)}`'
@@ -73,4 +72,4 @@ def _kind(result: Mapping[str, Any]) -> str:
 
 
 def _model(side: Mapping[str, Any]) -> str:
-    return model_name(side['config'])
+    return read_name(side['config']).model

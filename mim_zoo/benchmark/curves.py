@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .report import compiled_words, device_name, or_dash
+from .words import compiled, device_name, or_dash
 
 AXIS_LABELS = {
     'batch': 'images at once',
@@ -22,11 +22,10 @@ AXIS_LABELS = {
 def show_points(result: dict[str, Any], console: Console | None = None) -> None:
     """Print a line per point; ``times`` is its images/s over that of the first."""
     console = console or Console()
-    given, found = result['arguments'], result['machine']
+    given = result['arguments']
     words = ['training step', result['config'], given['dtype']]
     words += [f'batch {given["batch"]}'] if result['axis'] != 'batch' else []
-    words += compiled_words(given)
-    title = ', '.join([*words, device_name(found)])
+    title = ', '.join([*words, *compiled(given), device_name(result['machine'])])
     table = Table(box=box.SIMPLE, title=title, title_justify='left')
     for name in (result['axis'], 'ms', 'images/s', 'times', 'peak MiB', 'GFLOPs/img'):
         table.add_column(name, justify='right', no_wrap=True)

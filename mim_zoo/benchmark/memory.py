@@ -19,7 +19,7 @@ MEANING = {
     ),
 }
 STATUS, CLEAR = Path('/proc/self/status'), Path('/proc/self/clear_refs')
-MIB = 2**20
+MIB, GIB = 2**20, 2**30
 
 
 class PeakMemory:

@@ -13,15 +13,15 @@ from mim_zoo.engine.sharding import has_teacher
 from mim_zoo.paths import read_config
 
 from .measured import Work, synthetic_images
-from .memory import MIB
-from .sides import Side, gpus_of, model_name, our_side
+from .memory import GIB, MIB
+from .names import read_name
+from .sides import Side, our_side
 from .step import Stepper
 from .workers import Worker
 
 IMAGES = 1_281_167  # ImageNet-1K
 # fp32: weights, gradients, both moments of Adam
 TRAINED, FROZEN = 4 * 4, 4
-GIB = 1024 * MIB
 HEAD = (
     '| config | parameters | GFLOPs/img | GPUs x images x accumulated '
     '| state, GiB: DDP | FSDP, 8 GPUs | 32 GPUs | activations, MiB/img | `with_cp` '
@@ -35,12 +35,11 @@ class Needs:
     """Of a config; memory in bytes, of ``activations`` per image in bf16.
 
     ``checkpointed``: the same with ``backbone.with_cp``; ``flops`` of one image, there
-    and back; a model with a teacher is not ``shardable``.
+    and back; ``shardable``: whether FSDP takes it.
     """
 
     trained: int
     frozen: int
-    shardable: bool
     flops: float
     activations: float
     checkpointed: float
@@ -48,6 +47,7 @@ class Needs:
     batch: int
     accumulated: int
     epochs: int
+    shardable: bool
 
     def state(self, processes: int = 1) -> float:
         """Bytes of weights, gradients and moments of each of so many that share."""
@@ -63,14 +63,17 @@ def needs_of(name: str) -> Needs:
     """Count one config's, on the CPU; minutes for the largest."""
     path = find_config(name)
     cfg = read_config(path)
-    gpus = gpus_of(path.stem)
+    gpus = read_name(path.stem).gpus
+    if gpus is None:
+        raise ValueError(
+            f'{name}: its name does not say for how many GPUs it is, as 8xb64 does'
+        )
     plain, lean = (
         _count(our_side(name, {'model.backbone.with_cp': cp})) for cp in (False, True)
     )
     return Needs(
         trained=plain['trained'],
         frozen=plain['frozen'],
-        shardable=not plain['teacher'],
         flops=plain['flops'],
         activations=plain['activations'],
         checkpointed=lean['activations'],
@@ -78,6 +81,7 @@ def needs_of(name: str) -> Needs:
         batch=cfg.train_dataloader.batch_size,
         accumulated=cfg.optim_wrapper.get('accumulative_counts', 1),
         epochs=cfg.train_cfg.max_epochs,
+        shardable=plain['shardable'],
     )
 
 
@@ -93,11 +97,11 @@ class Counter:
         self.stepper = Stepper(side, Work(batch=2))
 
     def count(self) -> dict[str, Any]:
-        """Numbers trained and frozen, a teacher; bytes and operations of an image."""
+        """Numbers trained and frozen; bytes and operations of an image."""
         model = self.stepper.model
         values = [(p.requires_grad, p.numel()) for p in model.parameters()]
         return dict(
-            teacher=has_teacher(model),
+            shardable=not has_teacher(model),
             trained=sum(n for trained, n in values if trained),
             frozen=sum(n for trained, n in values if not trained),
             activations=saved_bytes(self.stepper),
@@ -126,8 +130,7 @@ def _saved(stepper: Stepper, images: int) -> int:
         torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value),
         torch.autocast('cpu', torch.bfloat16),
     ):
-        losses = stepper.model(**data, mode='loss')  # keeps what is counted alive
-    assert losses
+        stepper.model(**data, mode='loss')
     return sum(
         value.untyped_storage().nbytes()
         for place, value in kept.items()
@@ -141,17 +144,17 @@ def needs_table(
     """Rows of a page; ``link`` leads to the folder of the configs."""
     rows = [HEAD]
     for name, needs in found:
-        stem = Path(name).stem
-        state = [needs.state(n) / GIB for n in (1, 8, 32)]
-        shares = [f'{part:.2f}' if needs.shardable else '-' for part in state[1:]]
-        kept = [needs.activations / MIB, needs.checkpointed / MIB]
+        model = read_name(Path(name).stem).model
+        shares = [needs.state(n) / GIB for n in (8, 32)]
+        sharded = [f'{n:.2f}' if needs.shardable else '-' for n in shares]
+        kept = [n / MIB for n in (needs.activations, needs.checkpointed)]
         hours = needs.hours(peak_tflops * 1e12 * mfu)
         rows.append(
-            f'| [{model_name(stem)}]({link}/{name}.py), {needs.epochs} epochs '
+            f'| [{model}]({link}/{name}.py), {needs.epochs} epochs '
             f'| {(needs.trained + needs.frozen) / 1e6:.0f} M '
             f'| {needs.flops / 1e9:.0f} '
             f'| {needs.gpus} x {needs.batch} x {needs.accumulated} '
-            f'| {state[0]:.1f} | {" | ".join(shares)} '
+            f'| {needs.state() / GIB:.1f} | {" | ".join(sharded)} '
             f'| {kept[0]:.0f} | {kept[1]:.0f} | {hours:.0f} |'
         )
     return '\n'.join(rows)

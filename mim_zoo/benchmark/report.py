@@ -4,7 +4,6 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,16 @@ from rich.table import Table
 import mim_zoo
 from mim_zoo.paths import PACKAGE
 
+from .memory import GIB
+from .words import compiled, device_name, ends, or_dash, spread
+
 
 def machine(device: str) -> dict[str, Any]:
     """Processor, cores, memory in GiB, GPU."""
     gpu = torch.cuda.get_device_name(device) if device.startswith('cuda') else None
     names = ('SC_PAGE_SIZE', 'SC_PHYS_PAGES')
     known = all(name in getattr(os, 'sysconf_names', {}) for name in names)
-    size = os.sysconf(names[0]) * os.sysconf(names[1]) / 2**30 if known else None
+    size = os.sysconf(names[0]) * os.sysconf(names[1]) / GIB if known else None
     return dict(
         cpu=_processor(),
         cores=os.cpu_count(),
@@ -99,16 +101,17 @@ def show_loaders(result: dict[str, Any], console: Console | None = None) -> None
     console = console or Console()
     sides = result['sides']
     shape = ' x '.join(str(n) for n in sides[0]['batch_shape'])
-    title = f'loading, one process, batches of {shape}, {result["machine"]["cpu"]}'
+    title = (
+        f'loading, one process, batches of {shape}, {device_name(result["machine"])}'
+    )
     table = Table('', box=box.SIMPLE, title=title, title_justify='left')
     for name in ('images/s', 'times as fast', 'pixels off, of 255', 'values'):
         table.add_column(name, justify='right')
     for side in sides:
-        speed = side['speed_ratio']
         table.add_row(
             side['name'],
             f'{side["images_per_second"]:,.0f}',
-            spread(speed),
+            spread(side['speed_ratio']),
             or_dash(side['pixel_difference'], '.2f'),
             side['dtype'],
         )
@@ -131,7 +134,7 @@ def heading(result: dict[str, Any]) -> str:
     """How and where it was measured."""
     given, found = result['arguments'], result['machine']
     words = [_what(result), f'batch {given["batch"]}', given['dtype']]
-    words += [*compiled_words(given), device_name(found)]
+    words += [*compiled(given), device_name(found)]
     if not found['gpu']:
         threads = sorted({side['threads'] for side in result['sides']})
         words.append(f'threads: {"/".join(str(n) for n in threads)}')
@@ -157,8 +160,7 @@ def summary(result: dict[str, Any]) -> list[str]:
         (ours, other), speed = result['sides'], result['speed_ratio']
         lines.append(
             f'speed: {ours["name"]} is {speed["median"]:.2f} times as fast as '
-            f'{other["name"]} ({speed["min"]:.2f} to {speed["max"]:.2f} over '
-            f'{len(speed["pairs"])} pairs)'
+            f'{other["name"]} ({ends(speed)} over {len(speed["pairs"])} pairs)'
         )
         if result['memory_ratio']:
             lines.append(
@@ -166,23 +168,3 @@ def summary(result: dict[str, Any]) -> list[str]:
                 f'{other["name"]} does'
             )
     return lines
-
-
-def compiled_words(given: Mapping[str, Any]) -> list[str]:
-    """What was compiled, for a heading."""
-    return [f'{given["compile"]} compiled'] if given['compile'] else []
-
-
-def device_name(found: Mapping[str, Any]) -> str:
-    """Of the GPU, else of the processor."""
-    return found['gpu'] or found['cpu']
-
-
-def spread(speed: Mapping[str, float]) -> str:
-    """The median, and in brackets from the least to the most."""
-    return f'{speed["median"]:.2f} ({speed["min"]:.2f} to {speed["max"]:.2f})'
-
-
-def or_dash(value: float | None, form: str) -> str:
-    """The number in that form, a dash if there is none."""
-    return '-' if value is None else format(value, form)

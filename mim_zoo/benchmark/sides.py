@@ -1,7 +1,6 @@
 """What is measured: a config of ours, a peer's config for the same model."""
 
 import importlib.util
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +15,9 @@ from mim_zoo.options import checked_options
 from mim_zoo.paths import read_config, shipped_configs
 from mim_zoo.registry import MODELS, SCOPE
 
-# GPUs x images, and all that comes after it: a schedule
-_SCHEDULE = re.compile(r'_(?P<gpus>\d+)xb\d+.*')
+from .names import read_name
+
 PEERS = ('mmpretrain',)
-# METHOD_ENCODER-SIZE[-p16]_8xb512-...: how OpenMMLab and we name configs
-_NAME = re.compile(
-    r'(?P<model>(?P<method>[a-z0-9-]+)_[a-z]+-(?P<size>[a-z]+))(-[a-z]\d+)?_\d+xb\d+'
-)
 
 
 @dataclass(frozen=True)
@@ -44,29 +39,14 @@ class Side:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def model_name(config: str) -> str:
-    """A config's name without its schedule."""
-    return _SCHEDULE.sub('', config)
-
-
-def gpus_of(config: str) -> int:
-    """For how many GPUs a config is; ValueError if its name does not say."""
-    found = _SCHEDULE.search(config)
-    if found is None:
-        raise ValueError(
-            f'{config}: its name does not say for how many GPUs it is, as 8xb64 does'
-        )
-    return int(found['gpus'])
-
-
 def methods() -> dict[tuple[str, str], str]:
     """{(method, size): config} of the pre-training configs for ImageNet."""
     found: dict[tuple[str, str], str] = {}
     for name in shipped_configs():
-        match = _NAME.match(Path(name).stem)
-        if match and name.endswith('_in1k.py'):
+        parts = read_name(Path(name).stem)
+        if parts.method and parts.size and name.endswith('_in1k.py'):
             # schedules of one model differ in nothing that is measured
-            found.setdefault((match['method'], match['size']), name)
+            found.setdefault((parts.method, parts.size), name)
     return found
 
 
@@ -148,12 +128,11 @@ def peer_side(peer: str, config: str | None, ours: Side) -> Side:
 
 
 def _same_model(root: Path, peer: str, ours: Side) -> Path:
-    match = _NAME.match(ours.config)
-    if match:
-        model = match['model']
-        for path in sorted(root.glob(f'*/{model}[-_]*_in1k.py')):
+    family = read_name(ours.config).family
+    if family:
+        for path in sorted(root.glob(f'*/{family}[-_]*_in1k.py')):
             return path
-    wanted = match['model'] if match else ours.config
+    wanted = family or ours.config
     raise ValueError(
         f'--peer {peer}: it has no config named {wanted}..._in1k.py; name one with '
         '--peer-config'

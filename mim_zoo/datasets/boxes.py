@@ -3,28 +3,15 @@
 import math
 
 import torch
+from torchvision.transforms import RandomResizedCrop
 
 
 def random_box(
     height: int, width: int, scale: list[float], ratio: list[float]
 ) -> tuple[int, int, int, int]:
-    """The box (top, left, height, width) that torchvision's RandomResizedCrop draws.
-
-    Up to ten draws of area and log-uniform aspect until a box fits, then the middle in
-    the nearest aspect allowed. From a size, for which torchvision asks for an image.
-    """
-    log_ratio = torch.log(torch.tensor(ratio)).tolist()
-    for _ in range(10):
-        area = height * width * torch.empty(1).uniform_(*scale).item()
-        aspect = torch.empty(1).uniform_(*log_ratio).exp_().item()
-        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-        if 0 < w <= width and 0 < h <= height:
-            top = int(torch.randint(height - h + 1, (1,)))
-            return top, int(torch.randint(width - w + 1, (1,))), h, w
-    aspect = min(max(width / height, min(ratio)), max(ratio))
-    w = min(width, round(height * aspect))
-    h = min(height, round(width / aspect))
-    return (height - h) // 2, (width - w) // 2, h, w
+    """The box (top, left, height, width) of torchvision's RandomResizedCrop."""
+    shape = torch.empty(0, height, width)  # all that it reads of an image
+    return RandomResizedCrop.get_params(shape, scale, ratio)
 
 
 def single_draw_box(

@@ -143,7 +143,7 @@ def fused_if_possible(optimizer_cfg: dict[str, Any], model: nn.Module) -> dict:
     params = [p for p in model.parameters() if p.requires_grad]
     able = all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in params)
     if found is torch.optim.SGD and is_sharded(model):
-        able = False  # PyTorch has no fused SGD for divided tensors
+        able = False  # PyTorch has no fused SGD for sharded tensors
     if decided or not able or found not in FUSED_OPTIMIZERS:
         return optimizer_cfg
     return {**optimizer_cfg, 'fused': True}

@@ -17,7 +17,7 @@ from mim_zoo.models.base import unwrap
 from mim_zoo.registry import HOOKS
 
 from .loops import layout_of, relocate, sampler_of
-from .sharding import full, sharded
+from .sharding import full_tensor, sharded
 
 _SHOWN = 5
 _KERNEL = ('fused', 'foreach', 'capturable')  # how to update, not what: this run's
@@ -47,7 +47,7 @@ class ResumeStateHook(Hook):
             return
         for name, parameter in unwrap(runner.model).named_parameters():
             if parameter.grad is not None:
-                mean = full(parameter.grad.detach()).clone()
+                mean = full_tensor(parameter.grad.detach()).clone()
                 all_reduce(mean, 'mean')
                 self._gradients[name] = mean.cpu()
 

@@ -39,7 +39,7 @@ from .sharding import (
     shard_options,
 )
 
-# Unless ``default_hooks`` names them: dict(seed=None) switches one off.
+# What ``default_hooks`` says of one takes its place; dict(seed=None) switches it off.
 DEFAULT_HOOKS: dict[str, dict] = {
     'runtime_info': {'type': 'mim_zoo.LazyRuntimeInfoHook'},
     'seed': {'type': 'mim_zoo.SeedHook'},
@@ -47,10 +47,10 @@ DEFAULT_HOOKS: dict[str, dict] = {
     'resume_state': {'type': 'mim_zoo.ResumeStateHook'},
     'checkpoint': {'type': 'mim_zoo.SafeCheckpointHook', 'interval': 1},
 }
-# MMEngine takes None for these only.
+# MMEngine's own, which it leaves out if they are None; another None is an error there.
 MMENGINE_HOOKS = {
-    *('timer', 'sampler_seed', 'logger', 'param_scheduler'),
-    *('runtime_info', 'checkpoint'),
+    *('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler'),
+    'checkpoint',
 }
 
 
@@ -75,7 +75,7 @@ class ZooRunner(Runner):
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap for distributed training, or divide the model if ``FullyShard``.
+        """Wrap for distributed training, or shard the model if ``FullyShard``.
 
         One process alone trains the model as it is.
         """

@@ -48,12 +48,12 @@ def shard(
     """Shard a model over all processes, block by block; it stays the same object.
 
     ``model_wrapper_cfg = dict(type='mim_zoo.FullyShard')``. Each process keeps its part
-    of every tensor and gathers one block at a time.
+    of every tensor and gathers the blocks when they are computed.
 
     Args:
         dtype: gather and compute in it ('bfloat16'); gradients are summed in fp32.
-        reshard_after_forward: gather a block again in the backward pass; False keeps
-            all blocks in memory until then instead.
+        reshard_after_forward: gather a block again for its backward pass; False keeps
+            its full weights from forward to backward: one gather less, more memory.
 
     Raises ValueError for another dtype, an older PyTorch, a model without blocks, and
     one with a teacher, whose weights are brought up to date outside a forward pass.
@@ -92,7 +92,7 @@ def shard(
 
 
 def has_teacher(model: nn.Module) -> bool:
-    """Whether a part of it teaches, and so is brought up to date outside a forward."""
+    """Whether a teacher is part of the model, which ``shard`` refuses."""
     return any('.teacher.' in f'.{name}.' for name, _ in model.named_modules())
 
 
@@ -106,7 +106,7 @@ def local(value: Tensor) -> Tensor:
     return value.to_local() if isinstance(value, DTensor) else value
 
 
-def full(value: Tensor) -> Tensor:
+def full_tensor(value: Tensor) -> Tensor:
     """All of a sharded tensor, on every process; every process must call."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
@@ -136,10 +136,10 @@ def full_weights(model: nn.Module, write: bool = False) -> Iterator[None]:
     hooks = [(part, part._load_state_dict_post_hooks) for part, _, _ in places]
     for part, name, value in places:
         part._load_state_dict_post_hooks = OrderedDict()
-        gathered = full(value.detach())
+        full = full_tensor(value.detach())
         if write or is_main_process():
-            gathered = gathered if write else gathered.cpu()
-            part._parameters[name] = nn.Parameter(gathered, value.requires_grad)
+            full = full if write else full.cpu()
+            part._parameters[name] = nn.Parameter(full, value.requires_grad)
     try:
         yield
         if write:
@@ -161,9 +161,9 @@ def full_optimizer_state(optimizers: Mapping[str, Optimizer]) -> Iterator[None]:
         for state in optimizer.state.values():
             for key, value in state.items():
                 if isinstance(value, DTensor):
-                    gathered = full(value)
+                    full = full_tensor(value)
                     kept.append((state, key, value))
-                    state[key] = gathered.cpu() if is_main_process() else value
+                    state[key] = full.cpu() if is_main_process() else value
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ from .base import EncoderModel, FeatureExtractor
 from .classifier import BatchAugment, Classifier
 from .corruption import DropPatches, MaskPatches, MixImages
 from .data_preprocessor import MIMDataPreprocessor
-from .decoders import LinearDecoder, TransformerDecoder
+from .decoders import Decoder, LinearDecoder, TransformerDecoder
 from .encoder import Encoder
 from .head import MIMHead
 from .losses import MaskedCosine, MaskedL1, MaskedMSE, MaskedSmoothL1
@@ -31,6 +31,7 @@ __all__ = [
     'BatchAugment',
     'ChannelNorm',
     'Classifier',
+    'Decoder',
     'DeepMIM',
     'DropPatches',
     'Encoder',

@@ -6,6 +6,8 @@ one), score_prefix (whether the prefix tokens are predicted, too). Legend: V vie
 prefix tokens, K encoded patches, L patches, C channels.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -19,18 +21,13 @@ from .layers import (
     init_transformer,
     position_from_file,
     resample_position,
+    run_block,
     sincos_position,
 )
 
 
-@MODELS.register_module()
-class TransformerDecoder(nn.Module):
-    """MAE's decoder (2111.06377): complete the sequence, some blocks, a projection.
-
-    The prefix tokens take part and, unless they are scored, are dropped before the
-    prediction. ``norm_eps`` is 1e-6 as in MAE; MixMIM has 1e-5 (2205.13137).
-    ``drop_path_rate`` grows from 0 in the first block (dBOT, 2209.03917).
-    """
+class Decoder(nn.Module):
+    """Base of decoders: what they keep of the facts."""
 
     def __init__(
         self,
@@ -38,24 +35,44 @@ class TransformerDecoder(nn.Module):
         out_channels: int,
         grid: Size,
         prefix_tokens: int = 0,
-        mask_token: bool = True,
         score_prefix: bool = False,
+    ):
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.grid = grid
+        self.prefix_tokens = prefix_tokens
+        self.unscored = 0 if score_prefix else prefix_tokens
+
+
+@MODELS.register_module()
+class TransformerDecoder(Decoder):
+    """MAE's decoder (2111.06377): complete the sequence, some blocks, a projection.
+
+    The prefix tokens take part and, unless they are scored, are dropped before the
+    prediction. ``norm_eps`` is 1e-6 as in MAE; MixMIM has 1e-5 (2205.13137).
+    ``drop_path_rate`` grows from 0 in the first block (dBOT, 2209.03917). ``with_cp``:
+    blocks are recomputed in the backward pass instead of stored.
+    """
+
+    def __init__(
+        self,
         embed_dim: int = 512,
         depth: int = 8,
         num_heads: int = 16,
         norm_eps: float = 1e-6,
         drop_path_rate: float = 0.0,
+        with_cp: bool = False,
+        mask_token: bool = True,
+        **facts: Any,
     ):
-        super().__init__()
-        self.grid = grid
-        self.prefix_tokens = prefix_tokens
-        self.unscored = 0 if score_prefix else prefix_tokens
-        self.embed = nn.Linear(in_channels, embed_dim)
+        super().__init__(**facts)
+        self.with_cp = with_cp
+        self.embed = nn.Linear(self.in_channels, embed_dim)
         self.mask_token = (
             nn.Parameter(torch.empty(1, 1, embed_dim)) if mask_token else None
         )
         self.pos_embed = nn.Parameter(
-            torch.empty(1, prefix_tokens + grid[0] * grid[1], embed_dim),
+            torch.empty(1, self.prefix_tokens + self.grid[0] * self.grid[1], embed_dim),
             requires_grad=False,
         )
         self.blocks = nn.ModuleList(
@@ -63,7 +80,7 @@ class TransformerDecoder(nn.Module):
             for rate in growing_rates(drop_path_rate, depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
-        self.pred = nn.Linear(embed_dim, out_channels)
+        self.pred = nn.Linear(embed_dim, self.out_channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -85,7 +102,7 @@ class TransformerDecoder(nn.Module):
         pos = resample_position(self.pos_embed[:, P:], self.grid, plan.grid)
         x = x + torch.cat([self.pos_embed[:, :P], pos], dim=1)
         for block in self.blocks:
-            x = block(x)
+            x = run_block(block, self.with_cp, x)
         return self.pred(self.norm(x[:, self.unscored :]))
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
@@ -98,28 +115,18 @@ class TransformerDecoder(nn.Module):
 
 
 @MODELS.register_module()
-class LinearDecoder(nn.Module):
+class LinearDecoder(Decoder):
     """One linear layer per patch (SimMIM, 2111.09886; MaskFeat, 2112.09133)."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        grid: Size,
-        prefix_tokens: int = 0,
-        mask_token: bool = False,
-        score_prefix: bool = False,
-    ):
-        super().__init__()
+    def __init__(self, mask_token: bool = False, **facts: Any):
+        super().__init__(**facts)
         if mask_token:
             raise ValueError(
                 'LinearDecoder: got a corruption that drops patches, expected one that '
                 'keeps every place (MaskPatches): a linear layer would predict the '
                 'same values at every dropped patch; use TransformerDecoder'
             )
-        self.prefix_tokens = prefix_tokens
-        self.unscored = 0 if score_prefix else prefix_tokens
-        self.pred = nn.Linear(in_channels, out_channels)
+        self.pred = nn.Linear(self.in_channels, self.out_channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -7,12 +7,10 @@ Legend: B images, P prefix tokens, L' tokens at the stem, K tokens given to
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from .layers import Size, pair
+from .layers import Size, pair, run_block
 
 
 class Encoder(BaseModule):
@@ -72,9 +70,7 @@ class Encoder(BaseModule):
 
     def run_block(self, block: nn.Module, x: Tensor, *context: Any) -> Tensor:
         """Tokens after one block of the trunk."""
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(block, x, *context, use_reentrant=False)
-        return block(x, *context)
+        return run_block(block, self.with_cp, x, *context)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """(layer id, number of layers) of a parameter, for layer-wise lr decay."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Size = tuple[int, int]
 
@@ -225,6 +226,18 @@ class Block(nn.Module):
         return x + self.drop_path(times(self.mlp(self.norm2(x)), self.gamma_2))
 
 
+def blocks_of(model: nn.Module) -> list[Block]:
+    """All blocks of a model's encoders and decoders."""
+    return [part for part in model.modules() if isinstance(part, Block)]
+
+
+def run_block(block: nn.Module, with_cp: bool, x: Tensor, *context: Any) -> Tensor:
+    """Tokens after a block, which ``with_cp`` computes again in the backward pass."""
+    if with_cp and torch.is_grad_enabled():
+        return checkpoint(block, x, *context, use_reentrant=False)
+    return block(x, *context)
+
+
 def times(x: Tensor, factor: Tensor | None) -> Tensor:
     """The product, if there is a factor."""
     return x if factor is None else x * factor
@@ -284,8 +297,3 @@ def init_transformer(module: nn.Module) -> None:
         elif isinstance(part, PatchEmbed):
             part.proj.reset_parameters()
             nn.init.xavier_uniform_(part.proj.weight.view(part.proj.out_channels, -1))
-
-
-def blocks_of(model: nn.Module) -> list[Block]:
-    """All transformer blocks of encoders and decoders, in the order of modules."""
-    return [module for module in model.modules() if isinstance(module, Block)]

@@ -1,4 +1,4 @@
-"""A divided model trains, is saved, goes on and is evaluated as a whole one is."""
+"""A sharded model trains, is saved, goes on and is evaluated as one of DDP is."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_distributed import start_pair
 from torch import nn
-from toy_run import build
+from toy_run import build, train
 
 from mim_zoo.engine.sharding import is_sharded, shard, shard_options
 from mim_zoo.models.layers import Block
@@ -75,6 +75,10 @@ def last(folder: Path, name: str = 'iter_12.pth') -> dict[str, Any]:
     return torch.load(folder / name, weights_only=False)
 
 
+def losses_of(folder: Path) -> list[float]:
+    return last(folder)['message_hub']['log_scalars']['train/loss'].data[0].tolist()
+
+
 def assert_alike(one: Any, other: Any) -> None:
     if isinstance(one, torch.Tensor):
         assert type(one) is type(other)
@@ -109,8 +113,8 @@ def test_it_trains_as_ddp_does(tmp_path, kind, accumulate) -> None:
     one, two = last(tmp_path / 'ddp'), last(tmp_path / 'parts')
     for key in ('state_dict', 'optimizer', 'param_schedulers'):
         assert_alike(one[key], two[key])
-    losses = [c['message_hub']['log_scalars']['train/loss'].data[0] for c in (one, two)]
-    assert losses[0].tolist() == pytest.approx(losses[1].tolist(), rel=1e-4)
+    losses = [losses_of(tmp_path / kind) for kind in ('ddp', 'parts')]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     held, features = zip(
         *(
             json.loads((tmp_path / kind / f'parts_{rank}').read_text())
@@ -121,29 +125,6 @@ def test_it_trains_as_ddp_does(tmp_path, kind, accumulate) -> None:
     total = sum(v.numel() for v in two['state_dict'].values())
     assert max(held[:2]) < 0.6 * total <= total <= sum(held[:2])
     assert all(one == pytest.approx(features[0], rel=1e-3) for one in features)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ('chosen', 'found', 'close'),
-    [
-        (dict(), ['torch.float32', False], 1e-6),
-        (dict(reshard_after_forward=False), ['torch.float32', True], 1e-6),
-        (dict(dtype='bfloat16'), ['torch.bfloat16', False], 3e-2),
-    ],
-    ids=['default', 'kept', 'bf16'],
-)
-def test_options_of_gathering(tmp_path, chosen, found, close) -> None:
-    given = options(custom_hooks=[dict(type='ToyGathered')])
-    pair(tmp_path / 'plain', model_wrapper_cfg=SHARDS, **options())
-    pair(tmp_path / 'with', model_wrapper_cfg=dict(SHARDS, **chosen), **given)
-    for rank in range(2):
-        assert json.loads((tmp_path / 'with' / f'gathered_{rank}').read_text()) == found
-    plain, other = (
-        last(tmp_path / kind)['message_hub']['log_scalars']['train/loss'].data[0]
-        for kind in ('plain', 'with')
-    )
-    assert other.tolist() == pytest.approx(plain.tolist(), rel=close)
 
 
 @pytest.mark.slow
@@ -173,14 +154,43 @@ def test_checkpoints_are_those_of_any_run(tmp_path) -> None:
             last(tmp_path / folder)['state_dict'],
             last(tmp_path / f'{folder}2')['state_dict'],
         )
-    alone = build(
-        tmp_path / 'alone', load_from=str(tmp_path / 'parts' / 'iter_12.pth'), **given
-    )
-    alone.load_or_resume()
+    given['train_dataloader']['batch_size'] = 4  # of one process instead of two
+    file = str(tmp_path / 'parts' / 'iter_6.pth')
+    alone = train(tmp_path / 'alone', load_from=file, resume=True, **given)
     assert_alike(last(tmp_path / 'parts')['state_dict'], dict(alone.model.state_dict()))
 
 
-def test_one_process_alone_divides_nothing(tmp_path) -> None:
+def gathered(folder: Path) -> list[list]:
+    """Of the first process, which holds what the other one does."""
+    one, two = ((folder / f'gathered_{n}').read_text() for n in range(2))
+    assert one == two
+    return json.loads(one)
+
+
+@pytest.mark.slow
+def test_what_its_options_change(tmp_path) -> None:
+    """The precision of the forward pass, and the weights that are held after it."""
+    given = options(custom_hooks=[dict(type='ToyGathered')])
+    cases = dict(plain={}, kept=dict(reshard_after_forward=False))
+    cases |= dict(half=dict(dtype='bfloat16'))
+    for name, more in cases.items():
+        pair(tmp_path / name, model_wrapper_cfg={**SHARDS, **more}, **given)
+    count = 16 * 64
+    for name, kind, after in (
+        ('plain', 'torch.float32', count // 2),
+        ('kept', 'torch.float32', count),
+        ('half', 'torch.bfloat16', count // 2),
+    ):
+        inside, outside = gathered(tmp_path / name)
+        assert inside == [kind, count] and outside[1] == after
+    plain, kept, half = (losses_of(tmp_path / name) for name in cases)
+    assert kept == plain
+    assert half != plain and half == pytest.approx(plain, rel=0.02)
+    weights = last(tmp_path / 'half')['state_dict'].values()
+    assert {value.dtype for value in weights} == {torch.float32}
+
+
+def test_one_process_alone_shards_nothing(tmp_path) -> None:
     runner = build(tmp_path, model_wrapper_cfg=SHARDS, **options())
     assert type(runner.model).__name__ == 'MAE' and not is_sharded(runner.model)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mim_zoo.benchmark.committed import HEAD, committed_table
+from mim_zoo.benchmark.names import read_name
 from mim_zoo.pages import fill, fill_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,3 +79,11 @@ def test_parts_of_pages(tmp_path) -> None:
     assert fill_file(tmp_path / 'p.md', 'x', 'new')
     assert not fill_file(tmp_path / 'p.md', 'x', 'new')
     assert 'new' in (tmp_path / 'p.md').read_text()
+
+
+def test_what_a_name_says() -> None:
+    stem = 'mae-clip_vit-base-p16_8xb512-amp-coslr-1600e_in1k'
+    parts = ('mae-clip_vit-base-p16', 8, 'mae-clip_vit-base', 'mae-clip', 'base')
+    assert read_name(stem) == parts
+    assert read_name('x_1xb2') == ('x', 1, None, None, None)
+    assert read_name('mae_vit-base-p16') == ('mae_vit-base-p16', *(None,) * 4)

@@ -20,17 +20,18 @@ def numbers(row: str) -> list[float]:
 
 def test_hours_and_state() -> None:
     needs = Needs(
-        trained=1000, frozen=100, shardable=True, flops=2e9, activations=3 * 2**20,
-        checkpointed=2**20, gpus=4, batch=8, accumulated=2, epochs=3,
+        trained=1000, frozen=100, flops=2e9, activations=3 * 2**20,
+        checkpointed=2**20, gpus=4, batch=8, accumulated=2, epochs=3, shardable=True,
     )  # fmt: skip
     assert needs.state() == 16_400 and needs.state(4) == 4_100
     assert needs.hours(1e12) == pytest.approx(2e9 * 1_281_167 * 3 / 4e12 / 3600)
     row = needs_table([('a/b_c_4xb8-x', needs)], 1.0, 1.0, 'there').splitlines()[-1]
     assert row.startswith('| [b_c](there/a/b_c_4xb8-x.py), 3 epochs | 0 M | 2 | 4 x 8')
-    assert row.endswith(' | 0.00 | 0.00 | 3 | 1 | 1 |')
-    taught = replace(needs, shardable=False)
-    row = needs_table([('a/b_c_4xb8-x', taught)], 1.0, 1.0, 'there').splitlines()[-1]
-    assert row.endswith(' | - | - | 3 | 1 | 1 |')
+    assert row.endswith(' | 3 | 1 | 1 |')
+    assert '| 4 x 8 x 2 | 0.0 | 0.00 | 0.00 | 3 |' in row
+    alone = replace(needs, shardable=False)
+    row = needs_table([('a/b_c_4xb8-x', alone)], 1.0, 1.0, 'there').splitlines()[-1]
+    assert '| 4 x 8 x 2 | 0.0 | - | - | 3 |' in row
 
 
 def test_counts_are_those_of_the_model(tmp_path) -> None:
@@ -41,6 +42,7 @@ def test_counts_are_those_of_the_model(tmp_path) -> None:
         found.append(needs_of(str(path)))
     one, two = found
     assert (one.gpus, one.accumulated, one.frozen > 0) == (1, 1, True)
+    assert one.shardable
     width, tokens, heads = 24, 1 + 64, 2
     assert two.trained - one.trained == 12 * width**2 + 13 * width
     assert two.flops > one.flops

@@ -49,7 +49,7 @@ class ReconstructionHook(Hook):
         """Write ``reconstructions/NAME.png``, of what the first process has."""
         model = unwrap(runner.model)
         if not is_main_process() and not is_sharded(model):
-            return  # the processes of a divided model compute together
+            return  # the processes of a sharded model compute together
         if not model.heads[0].target.drawable:
             return
         batch = fixed_batch(dataloader, self.num_images)
