@@ -73,6 +73,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--severities', nargs='+', type=int, default=[3], help='of corruptions (3)'
     )
     budget.add_argument(
+        '--corruption-share',
+        type=float,
+        default=1.0,
+        metavar='SHARE',
+        help='of the test images, to corrupt (1)',
+    )
+    budget.add_argument(
         '--cfg-options', nargs='+', default=[], help='of all that trains and tests'
     )
     report = commands.add_parser('report', help='write tables, plots and the metafile')
@@ -117,6 +124,7 @@ def plans_of(args: argparse.Namespace) -> list[Plan]:
         epochs=args.epochs,
         tuning_epochs=args.tuning_epochs,
         severities=tuple(args.severities),
+        corruption_share=args.corruption_share,
         options=tuple(args.cfg_options),
     )
     root = str(Path(args.data_root).resolve())

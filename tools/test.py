@@ -43,6 +43,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=list(SEVERITIES),
         help='of the corruptions (all)',
     )
+    parser.add_argument(
+        '--corruption-share',
+        type=float,
+        default=1.0,
+        metavar='SHARE',
+        help="of every class's test images, to corrupt (1)",
+    )
     parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
     return parser.parse_args(argv)
 
@@ -69,7 +76,9 @@ def measure(args: argparse.Namespace) -> None:
     runner = cli.build_runner(cfg)
     metrics = cli.plain_metrics(runner.test())
     if names:
-        errors = measure_corrupted(runner, names, args.severities)
+        errors = measure_corrupted(
+            runner, names, args.severities, args.corruption_share
+        )
         metrics |= corruption_metrics(errors, cfg.model.num_classes)
         metrics |= {f'error/{name}': mean_error({name: errors[name]}) for name in names}
         metrics['errors'] = errors

@@ -33,3 +33,5 @@ model = dict(
     ),
     neck=dict(type='mim_zoo.TapPyramid', in_channels=96, norm='BN'),
 )
+# 300 iterations undo more of this encoder than they teach it
+optim_wrapper = dict(paramwise_cfg=dict(backbone_lr_mult=0.0))

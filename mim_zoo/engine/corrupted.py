@@ -12,24 +12,31 @@ METRIC = 'accuracy/top1'
 
 
 def measure_corrupted(
-    runner: Runner, names: Sequence[str], severities: Sequence[int]
+    runner: Runner, names: Sequence[str], severities: Sequence[int], share: float = 1.0
 ) -> Errors:
     """Top-1 errors in percent on each corrupted version of the test images.
+
+    ``share``: of every class's images, the same ones in each version.
 
     The runner has tested the images as they are, so that its model is loaded. Raises
     ValueError if its metrics have no ``accuracy/top1``.
     """
     return {
         name: {
-            severity: _error(runner, name, severity) for severity in sorted(severities)
+            severity: _error(runner, name, severity, share)
+            for severity in sorted(severities)
         }
         for name in names
     }
 
 
-def _error(runner: Runner, name: str, severity: int) -> float:
+def _error(runner: Runner, name: str, severity: int, share: float) -> float:
     loop = runner.test_loop
     loader = with_corruption(runner.cfg.test_dataloader, name, severity)
+    if share != 1:
+        loader['dataset'] = dict(
+            type='ClassShare', dataset=loader['dataset'], share=share
+        )
     loop.dataloader = runner.build_dataloader(loader, seed=runner.seed)
     runner.logger.info(f'Corruption {name}, severity {severity}')
     metrics = loop.run()

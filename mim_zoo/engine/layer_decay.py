@@ -14,7 +14,8 @@ from .sharding import is_sharded
 BACKBONE = 'backbone.'
 FUSED_DEVICES = ('cpu', 'cuda')
 FUSED_OPTIMIZERS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
-TOP = -1  # the group of everything that comes after the last block
+# the groups of what is in no layer: after the last block, or all without layer decay
+TOP, REST = 'top', 'backbone'
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -26,6 +27,8 @@ class LayerDecayConstructor:
     - ``layer_decay_rate`` (1.0): the learning rate of layer ``i`` of ``n`` is
       ``lr * rate ** (n - 1 - i)``, where ``(i, n)`` is what the backbone's
       ``get_layer_depth(name, 'backbone.')`` says; outside the backbone it is ``lr``;
+    - ``backbone_lr_mult`` (1.0): times this, for all of the backbone; 0 keeps its
+      weights as they are, while the rest learns;
     - ``head_with_last_block`` (False): the final norm and all outside the backbone
       learn as fast as the last block, ``lr * rate``, and nothing at ``lr``, as in the
       official fine-tuning of MixMIM (2205.13137);
@@ -38,8 +41,9 @@ class LayerDecayConstructor:
     kernel on CPUs and CUDA, unless ``fused`` or ``foreach`` say otherwise.
     ``CosineAnnealingLR(eta_min_ratio=...)`` then gives each layer its own floor, as
     officially; ``eta_min`` one floor for all. Raises ValueError for an unknown key, a
-    rate outside (0, 1], ``head_with_last_block`` without layers that learn more slowly,
-    a name that matches nothing, and a model without layers to decay.
+    rate outside (0, 1], a ``backbone_lr_mult`` below 0, ``head_with_last_block``
+    without layers that learn more slowly, a name that matches nothing, and a model
+    without layers to decay or a backbone to slow down.
     """
 
     def __init__(
@@ -49,24 +53,33 @@ class LayerDecayConstructor:
     ) -> None:
         rules = dict(paramwise_cfg or {})
         self.rate = float(rules.pop('layer_decay_rate', 1.0))
+        self.backbone_lr_mult = float(rules.pop('backbone_lr_mult', 1.0))
         with_last_block = rules.pop('head_with_last_block', False)
         self.no_decay_names = tuple(rules.pop('no_decay_names', ()))
         if rules:
             raise ValueError(
                 f'LayerDecayConstructor: unknown paramwise_cfg key(s) {sorted(rules)}; '
-                'it knows layer_decay_rate, head_with_last_block and no_decay_names.'
+                'it knows layer_decay_rate, backbone_lr_mult, head_with_last_block '
+                'and no_decay_names.'
             )
         if not 0 < self.rate <= 1:
             raise ValueError(
                 f'layer_decay_rate must be above 0 and at most 1, got {self.rate}.'
             )
+        if self.backbone_lr_mult < 0:
+            raise ValueError(
+                f'backbone_lr_mult must be at least 0, got {self.backbone_lr_mult}.'
+            )
+        self.by_layer = self.rate < 1 or self.backbone_lr_mult != 1
         self.top_distance = _top_distance(with_last_block, self.rate)
         if 'optimizer' not in optim_wrapper_cfg:
             raise ValueError('LayerDecayConstructor: optim_wrapper has no "optimizer".')
         self.wrapper_cfg = dict(optim_wrapper_cfg)
         self.optimizer_cfg = dict(self.wrapper_cfg.pop('optimizer'))
-        if self.rate < 1 and 'lr' not in self.optimizer_cfg:
-            raise ValueError('layer_decay_rate needs optim_wrapper.optimizer.lr.')
+        if self.by_layer and 'lr' not in self.optimizer_cfg:
+            raise ValueError(
+                'layer_decay_rate and backbone_lr_mult need optim_wrapper.optimizer.lr.'
+            )
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Return the optimizer wrapper for the model's trainable parameters."""
@@ -80,9 +93,10 @@ class LayerDecayConstructor:
 
     def param_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Group the trainable parameters, shallow layers first, and log a table."""
+        self._check_backbone(model)
         self._check_names(model)
-        groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
-        scales: dict[int, float] = {}
+        groups: dict[tuple[int | str, bool], list[nn.Parameter]] = {}
+        scales: dict[int | str, float] = {}
         for name, param in model.named_parameters():
             if param.requires_grad:
                 layer, scale = self._layer(model, name)
@@ -95,13 +109,26 @@ class LayerDecayConstructor:
         settings = []
         for layer, decays in keys:
             setting: dict[str, Any] = {'params': groups[layer, decays]}
-            if self.rate < 1:
+            if self.by_layer:
                 setting['lr'] = self.optimizer_cfg['lr'] * scales[layer]
             if not decays:
                 setting['weight_decay'] = 0.0
             settings.append(setting)
         _log_table([(layer, scales[layer], decays) for layer, decays in keys], settings)
         return settings
+
+    def _check_backbone(self, model: nn.Module) -> None:
+        backbone = getattr(model, 'backbone', None)
+        if self.rate < 1 and not hasattr(backbone, 'get_layer_depth'):
+            raise ValueError(
+                f'layer_decay_rate={self.rate} needs a model with a backbone that has '
+                f'get_layer_depth(name, prefix); {type(model).__name__} has none.'
+            )
+        if self.by_layer and backbone is None:
+            raise ValueError(
+                f'backbone_lr_mult={self.backbone_lr_mult} needs a model with a '
+                f'backbone; {type(model).__name__} has none.'
+            )
 
     def _check_names(self, model: nn.Module) -> None:
         names = [name for name, _ in model.named_parameters()]
@@ -118,21 +145,17 @@ class LayerDecayConstructor:
             return False
         return not any(_ends_with(name, rule) for rule in self.no_decay_names)
 
-    def _layer(self, model: nn.Module, name: str) -> tuple[int, float]:
-        """Layer id (-1 for the top) and the scale of its learning rate."""
-        if self.rate == 1:
-            return TOP, 1.0
-        depth_of = getattr(getattr(model, 'backbone', None), 'get_layer_depth', None)
-        if depth_of is None:
-            raise ValueError(
-                f'layer_decay_rate={self.rate} needs a model with a backbone that has '
-                f'get_layer_depth(name, prefix); {type(model).__name__} has none.'
-            )
-        if name.startswith(BACKBONE):
-            layer, num_layers = depth_of(name, BACKBONE)
+    def _layer(self, model: nn.Module, name: str) -> tuple[int | str, float]:
+        """Layer id (TOP, REST where there is none), and the scale of its rate."""
+        if not self.by_layer or not name.startswith(BACKBONE):
+            return TOP, self.rate**self.top_distance
+        if self.rate < 1:
+            backbone: Any = model.backbone
+            layer, num_layers = backbone.get_layer_depth(name, BACKBONE)
             if distance := num_layers - 1 - layer:
-                return layer, self.rate**distance
-        return TOP, self.rate**self.top_distance
+                return layer, self.backbone_lr_mult * self.rate**distance
+        scale = self.backbone_lr_mult * self.rate**self.top_distance
+        return TOP if self.backbone_lr_mult == 1 else REST, scale
 
 
 def fused_if_possible(optimizer_cfg: dict[str, Any], model: nn.Module) -> dict:
@@ -169,13 +192,13 @@ def _ends_with(name: str, rule: str) -> bool:
 
 
 def _log_table(
-    rows: list[tuple[int, float, bool]], settings: list[dict[str, Any]]
+    rows: list[tuple[int | str, float, bool]], settings: list[dict[str, Any]]
 ) -> None:
     lines = ['Parameter groups:  layer  lr scale  decayed  tensors      values']
     for (layer, scale, decays), setting in zip(rows, settings):
         params = setting['params']
         lines.append(
-            f'{"top" if layer == TOP else layer:>24}  {scale:8.2e}  '
+            f'{layer:>24}  {scale:8.2e}  '
             f'{"yes" if decays else "no":>7}  {len(params):7d}  '
             f'{sum(p.numel() for p in params):10,d}'
         )

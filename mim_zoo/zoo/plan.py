@@ -25,6 +25,7 @@ class Budget:
         epochs: of pre-training; None for the config's.
         tuning_epochs: those of a size's ``Tuning`` times this.
         severities: of corruptions, 1 to 5.
+        corruption_share: of the test images, to corrupt.
         options: of every command that trains, as after ``--cfg-options``.
     """
 
@@ -32,6 +33,7 @@ class Budget:
     epochs: int | None = None
     tuning_epochs: float = 1.0
     severities: tuple[int, ...] = (3,)
+    corruption_share: float = 1.0
     options: tuple[str, ...] = ()
 
 
@@ -161,9 +163,11 @@ class _Maker:
         result = folder / 'metrics.json'
         severities = [str(n) for n in self.budget.severities]
         epochs = tuned.facts['options']['train_cfg.max_epochs']
+        share = self.budget.corruption_share
         more = ('--corruptions', 'all', '--severities', *severities)
+        more += ('--corruption-share', str(share))
         test = self._test(tuned.folder / f'epoch_{epochs}.pth', result, *more)
-        facts = dict(severities=severities, after=tuned.facts)
+        facts = dict(severities=severities, share=share, after=tuned.facts)
         return Step(CORRUPTED, folder, (test,), result, facts)
 
     def _most(self) -> Tuning:

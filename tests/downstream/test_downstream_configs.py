@@ -110,6 +110,7 @@ def test_every_layer_has_its_rate(path) -> None:
     groups = LayerDecayConstructor(dict(optimizer=wrapper.optimizer), rules)(model)
     found = {id(p): g for g in groups.optimizer.param_groups for p in g['params']}
     rate = rules.get('layer_decay_rate', 1.0)
+    flat = rules.get('backbone_lr_mult', 1.0)
     encoder, base = model.backbone, wrapper.optimizer.lr
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -117,7 +118,7 @@ def test_every_layer_has_its_rate(path) -> None:
         group, scale = found[id(parameter)], 1.0
         if name.startswith('backbone.'):
             layer, count = encoder.get_layer_depth(name, 'backbone.')
-            scale = rate ** (count - 1 - layer)
+            scale = flat * rate ** (count - 1 - layer)
         assert group['lr'] == pytest.approx(base * scale)
         ends = tuple(f'.{rule}' for rule in rules.get('no_decay_names', ()))
         kept = parameter.ndim < 2 or name.endswith(('.bias', *ends))
@@ -125,7 +126,8 @@ def test_every_layer_has_its_rate(path) -> None:
     if isinstance(encoder, MIMViT):
         assert encoder.pos_embed.requires_grad
         embed = found[id(encoder.pos_embed)]
-        assert embed['lr'] == pytest.approx(base * rate ** (len(encoder.blocks) + 1))
+        scale = flat * rate ** (len(encoder.blocks) + 1)
+        assert embed['lr'] == pytest.approx(base * scale)
 
 
 @each

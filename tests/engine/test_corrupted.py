@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 
 from mim_zoo.datasets.corruptions import CORRUPTIONS
 from mim_zoo.engine.corrupted import with_corruption
-from mim_zoo.registry import MODELS
+from mim_zoo.registry import LOOPS, MODELS
 
 CONFIG = """
 _base_ = [{base!r}]
@@ -72,6 +72,23 @@ def test_errors_by_corruption_and_severity(run):
 
 def test_nothing_is_corrupted_without_being_asked(run):
     assert not [name for name in run() if 'error' in name or 'mCE' in name]
+
+
+def test_a_share_of_every_class(run, monkeypatch):
+    sizes = []
+    whole = LOOPS.get('TestLoop').run
+
+    def counting(loop):
+        sizes.append(len(loop.dataloader.dataset))
+        return whole(loop)
+
+    monkeypatch.setattr(LOOPS.get('TestLoop'), 'run', counting)
+    found = run('--corruptions', 'fog', '--severities', '1', '--corruption-share', '.1')
+    assert sizes[1] == pytest.approx(sizes[0] / 10, rel=0.1)
+    wrong = found['errors']['fog']['1'] * sizes[1] / 100
+    assert wrong == pytest.approx(round(wrong), abs=1e-3)
+    with pytest.raises(SystemExit, match='got share=2'):
+        run('--corruptions', 'fog', '--corruption-share', '2')
 
 
 def test_an_unknown_corruption_ends_the_command_at_once(run):

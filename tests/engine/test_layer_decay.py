@@ -129,3 +129,38 @@ def test_the_update_is_one_kernel_where_there_is_one(optimizer: dict, fused) -> 
 def test_a_fused_update_is_not_asked_of_other_devices(model: nn.Module) -> None:
     cfg = dict(optimizer=dict(type='AdamW', lr=LR))
     assert not LayerDecayConstructor(cfg)(model).optimizer.param_groups[0]['fused']
+
+
+@pytest.mark.parametrize('rate', [1.0, 0.7])
+def test_the_backbone_learns_more_slowly(model: nn.Module, rate: float) -> None:
+    plain = build(model, layer_decay_rate=rate)
+    slow = build(model, layer_decay_rate=rate, backbone_lr_mult=0.1)
+    assert {name for name in slow if name.startswith('backbone.')} > {
+        'backbone.norm.weight',
+        'backbone.patch_embed.proj.weight',
+    }
+    for name, (scale, decayed) in plain.items():
+        factor = 0.1 if name.startswith('backbone.') else 1.0
+        assert slow[name] == (pytest.approx(factor * scale), decayed)
+
+
+def test_a_backbone_at_rate_zero_stays(model: nn.Module) -> None:
+    small = nn.ModuleDict(dict(backbone=nn.Linear(2, 2), head=nn.Linear(2, 2)))
+    before = {name: value.clone() for name, value in small.state_dict().items()}
+    optimizer = dict(type='AdamW', lr=LR, weight_decay=0.05)
+    rules = dict(backbone_lr_mult=0)
+    wrapper = LayerDecayConstructor(dict(optimizer=optimizer), rules)(small)
+    for _ in range(2):
+        wrapper.update_params(small['head'](small['backbone'](torch.ones(1, 2))).sum())
+    for name, value in small.state_dict().items():
+        assert torch.equal(value, before[name]) is name.startswith('backbone.')
+
+
+def test_a_slow_backbone_must_be_there() -> None:
+    optimizer = dict(type='AdamW', lr=LR)
+    with pytest.raises(ValueError, match='needs a model with a backbone; Linear has'):
+        LayerDecayConstructor(dict(optimizer=optimizer), dict(backbone_lr_mult=0.1))(
+            nn.Linear(2, 2)
+        )
+    with pytest.raises(ValueError, match=r'at least 0, got -1\.0'):
+        LayerDecayConstructor(dict(optimizer=optimizer), dict(backbone_lr_mult=-1))

@@ -2,11 +2,8 @@
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=3e-3, betas=(0.9, 0.999), weight_decay=0.05),
-    paramwise_cfg=dict(
-        custom_keys={'backbone': dict(lr_mult=0.1)},
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-    ),
+    constructor='mim_zoo.LayerDecayConstructor',
+    paramwise_cfg=dict(backbone_lr_mult=0.1),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, begin=0, end=50, by_epoch=False),
