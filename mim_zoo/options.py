@@ -1,5 +1,6 @@
 """``--cfg-options``: reading them, and finding those that change nothing."""
 
+import argparse
 import difflib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,14 @@ class Options(DictAction):
                 'a word or a list of them ([a,b]): write dicts in a config file of '
                 'your own, with _base_ = [CONFIG]'
             )
+
+
+def parse_options(words: Sequence[str]) -> dict[str, Any]:
+    """{key: value} of words as they come after ``--cfg-options``, without their "+"."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='*', action=Options, default={})
+    found = parser.parse_args(['--cfg-options', *words]).cfg_options
+    return {key.removeprefix('+'): value for key, value in found.items()}
 
 
 def checked_options(cfg: Config, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from .paths import write_text
+
 
 def fill(text: str, name: str, body: str) -> str:
     """The page with ``body`` between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
@@ -25,5 +27,5 @@ def fill_file(file: Path, name: str, body: str) -> bool:
     text = file.read_text(encoding='utf-8')
     filled = fill(text, name, body)
     if filled != text:
-        file.write_text(filled, encoding='utf-8')
+        write_text(file, filled)
     return filled != text

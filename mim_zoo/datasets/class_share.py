@@ -1,6 +1,6 @@
 """Few labels: a share of the images of every class."""
 
-from zlib import crc32
+from hashlib import blake2b
 
 from mmengine.dataset import BaseDataset
 
@@ -18,7 +18,7 @@ def ClassShare(dataset: dict, share: float, seed: int = 0) -> BaseDataset:
         raise ValueError(f'ClassShare: got share={share}, expected 0 < share <= 1')
     built = DATASETS.build(dataset)
     root = str(getattr(built, 'root', ''))
-    by_class: dict[int, list[tuple[int, str, int]]] = {}
+    by_class: dict[int, list[tuple[bytes, str, int]]] = {}
     for i in range(len(built)):
         info = built.get_data_info(i)
         if info.get('gt_label') is None:
@@ -27,7 +27,7 @@ def ClassShare(dataset: dict, share: float, seed: int = 0) -> BaseDataset:
                 'image; use a labelled data set (ImageFolder with_label=True)'
             )
         path = info['img_path'].removeprefix(root)
-        order = crc32(f'{seed} {path}'.encode())
+        order = blake2b(f'{seed} {path}'.encode(), digest_size=8).digest()
         by_class.setdefault(info['gt_label'], []).append((order, path, i))
     chosen = [
         i

@@ -4,8 +4,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from mim_zoo.paths import whole_file
+
+from .results import Results
 from .rows import Size
-from .tables import Results, curve, flops_of
+from .tables import curve, flops_of
 
 LABELS = {'linear_top1': 'linear probe, %', 'knn_top1': 'kNN, %'}
 
@@ -32,4 +35,5 @@ def plot_curves(
     for axes in (by_images, by_flops):
         axes.grid(alpha=0.3)
     figure.legend(loc='outside right upper', fontsize=8)
-    figure.savefig(file, dpi=120)
+    with whole_file(file) as temporary:
+        figure.savefig(temporary, dpi=120, format=file.suffix[1:])

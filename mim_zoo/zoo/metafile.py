@@ -1,5 +1,6 @@
 """Results as a metafile of OpenMMLab's model index."""
 
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from mim_zoo.paths import read_config
 from mim_zoo.registry import MODELS, SCOPE
 
 from .plan import PRETRAIN
+from .results import Results
 from .rows import Row, Size
-from .tables import Results, columns_of, mean_of
+from .tables import columns_of, found_in
 
 COLLECTION = {
     'Name': 'CIFAR-10',
@@ -24,31 +26,15 @@ HEAD = '# Written by tools/run_zoo.py report from the files in benchmarks/zoo.\n
 
 
 def metafile(sizes: dict[str, tuple[Size, Results]]) -> str:
-    """The file: an entry per pre-training config that was run as it is."""
+    """The file: an entry per pre-training config that was run."""
     models = [
         _entry(size, row, results)
         for size, results in sizes.values()
         for row in size.rows
-        if row.pretrain and _as_it_is(row, results)
+        if any(found_in(result, PRETRAIN) for result in results.get(row.name, ()))
     ]
     content = {'Collections': [COLLECTION], 'Models': models}
     return HEAD + yaml.safe_dump(content, sort_keys=False)
-
-
-def _as_it_is(row: Row, results: Results) -> bool:
-    """Whether the row was pre-trained, for as many epochs as its config says."""
-    assert row.pretrain
-    epochs = read_config(find_config(row.pretrain)).train_cfg.max_epochs
-    runs = [
-        r['steps'][PRETRAIN]
-        for r in results.get(row.name, ())
-        if PRETRAIN in r['steps']
-    ]
-    return bool(runs) and all(
-        run['facts']['options']['train_cfg.max_epochs'] == epochs
-        and not run['facts']['more']
-        for run in runs
-    )
 
 
 def _entry(size: Size, row: Row, results: Results) -> dict[str, Any]:
@@ -61,8 +47,8 @@ def _entry(size: Size, row: Row, results: Results) -> dict[str, Any]:
     own = [p for name, p in model.named_parameters() if '.target.' not in name]
     metrics = {}
     for name, values in columns_of(size, row, results).items():
-        if (mean := mean_of(values)) is not None:
-            metrics[name] = round(mean, 1)
+        if known := [value for value in values if value is not None]:
+            metrics[name] = round(fmean(known), 1)
     return {
         'Name': row.pretrain,
         'In Collection': COLLECTION['Name'],

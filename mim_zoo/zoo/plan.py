@@ -1,40 +1,61 @@
 """What is to be run for a row and a seed: commands of the tools, in order."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from mim_zoo.cli import find_config
+from mim_zoo.datasets.corruptions import CORRUPTIONS, SEVERITIES, Corrupt
+from mim_zoo.engine.loops import check_schedule
+from mim_zoo.options import parse_options
 from mim_zoo.paths import read_config
 
 from .rows import Row, Size, Tuning
 
 PRETRAIN, CORRUPTED = 'pretrain', 'corrupted'
+Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much is run.
+    """How much is run; as it comes, what the committed results were run with.
 
     Args:
         steps: of 'pretrain', 'finetune-1percent', 'finetune-10percent',
             'finetune-100percent' and 'corrupted'; None for all.
         epochs: of pre-training; None for the config's.
         tuning_epochs: those of a size's ``Tuning`` times this.
-        severities: of corruptions, 1 to 5.
-        corruption_share: of the test images, to corrupt.
+        severities: of corruptions, 1 to 5; None for the size's.
+        corruption_share: of the test images, to corrupt; None for the size's.
         options: of every command that trains, as after ``--cfg-options``.
     """
 
     steps: tuple[str, ...] | None = None
     epochs: int | None = None
     tuning_epochs: float = 1.0
-    severities: tuple[int, ...] = (3,)
-    corruption_share: float = 1.0
+    severities: tuple[int, ...] | None = None
+    corruption_share: float | None = None
     options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """ValueError for a value out of range."""
+        for name, value in (
+            ('epochs', self.epochs),
+            ('tuning-epochs', self.tuning_epochs),
+        ):
+            if value is not None and value <= 0:
+                raise ValueError(f'--{name}: got {value}, expected more than 0')
+        for severity in self.severities or ():
+            if severity not in SEVERITIES:
+                raise ValueError(f'--severities: got {severity}, expected 1 to 5')
+        share = self.corruption_share
+        if share is not None and not 0 < share <= 1:
+            raise ValueError(
+                f'--corruption-share: got {share}, expected more than 0, at most 1'
+            )
 
 
 @dataclass(frozen=True)
@@ -44,25 +65,53 @@ class Step:
     Args:
         commands: the name of a tool and its arguments, each.
         result: exists when the step is done.
-        facts: decisions that the step was run with; another run's must be equal.
+        facts: what decides about the result, also in the steps that it starts from;
+            one of a folder, or of a file of results, is never mixed with another.
     """
 
     name: str
     folder: Path
     commands: tuple[tuple[str, ...], ...]
     result: Path
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a row and a seed; each needs those before it."""
+    """The steps of a row and a seed; each needs those before it.
+
+    Args:
+        facts: of all steps that there are.
+    """
 
     size: str
     row: Row
     seed: int
-    folder: Path
     steps: tuple[Step, ...]
+    facts: Mapping[str, Facts]
+
+    def __str__(self) -> str:
+        return f'{self.row.name}, seed {self.seed}'
+
+
+def plan_rows(
+    size: Size,
+    names: Sequence[str] | None,
+    seeds: Sequence[int],
+    budget: Budget,
+    data_root: str,
+    work: Path,
+) -> list[Plan]:
+    """Of rows by name (None: all) for the first seed, then for the next, each once.
+
+    Raises ValueError as ``plan_row`` does, and for a row that there is not.
+    """
+    rows = size.rows if names is None else [size.row(name) for name in names]
+    return [
+        plan_row(size, row, seed, budget, data_root, work)
+        for seed in dict.fromkeys(seeds)
+        for row in dict.fromkeys(rows)
+    ]
 
 
 def plan_row(
@@ -70,8 +119,9 @@ def plan_row(
 ) -> Plan:
     """The steps of ``budget`` for a row, which work below the folder ``work``.
 
-    Raises ValueError for a step that there is not, and one that needs another which is
-    neither wished nor done.
+    Raises ValueError for a step that there is not, one that needs another which is
+    neither wished nor done, one that needs a package, and for epochs too few for a
+    config's schedule.
     """
     folder = work / size.name / f'{row.name}_seed{seed}'
     maker = _Maker(size, row, seed, budget, data_root, folder)
@@ -90,7 +140,18 @@ def plan_row(
                 f'{row.name}, seed {seed}: {step.name} needs {needed.name}, which is '
                 f'not among the steps and not done in {needed.folder}'
             )
-    return Plan(size.name, row, seed, folder, tuple(chosen))
+        if step.name == CORRUPTED:
+            Corrupt(CORRUPTIONS[0], SEVERITIES[0])  # its package is there
+        else:
+            _check_epochs(step.facts)
+    facts = {name: step.facts for name, step in steps.items()}
+    return Plan(size.name, row, seed, tuple(chosen), facts)
+
+
+def facts_of(size: Size, row: Row, seed: int, budget: Budget) -> dict[str, Facts]:
+    """{step: what decides about its result}."""
+    maker = _Maker(size, row, seed, budget, '', Path())
+    return {step.name: step.facts for step in maker.steps()}
 
 
 @dataclass(frozen=True)
@@ -124,7 +185,7 @@ class _Maker:
             folder,
             (self._train(self.row.pretrain, folder, options),),
             folder / 'summary.json',
-            dict(config=self.row.pretrain, options=options, **self._common()),
+            self._facts(config=self.row.pretrain, epochs=epochs),
         )
 
     def finetuning(self, tuning: Tuning) -> Step:
@@ -139,11 +200,12 @@ class _Maker:
         }
         if tuning.batch:
             options['train_dataloader.batch_size'] = tuning.batch
-        folder = self.folder / tuning.name
-        facts = dict(config=self.row.finetune, options=dict(options), **self._common())
+        after = None
         if self.row.pretrain:
-            begin = self.folder / PRETRAIN / f'epoch_{self._pretrained_epochs()}.pth'
+            after = self.pretraining()
+            begin = after.folder / f'epoch_{after.facts["epochs"]}.pth'
             options['model.backbone.init_cfg.checkpoint'] = begin
+        folder = self.folder / tuning.name
         result = folder / 'metrics.json'
         return Step(
             tuning.name,
@@ -153,31 +215,36 @@ class _Maker:
                 self._test(folder / f'epoch_{epochs}.pth', result),
             ),
             result,
-            facts,
+            self._facts(
+                config=self.row.finetune,
+                epochs=epochs,
+                share=tuning.share,
+                batch=tuning.batch,
+                after=after and after.facts,
+            ),
         )
 
     def corrupted(self) -> Step:
         """Of the encoder that was fine-tuned with the most labels."""
         tuned = self.finetuning(self._most())
+        severities = list(self.budget.severities or self.size.severities)
+        share = self.budget.corruption_share or self.size.corruption_share
         folder = self.folder / CORRUPTED
         result = folder / 'metrics.json'
-        severities = [str(n) for n in self.budget.severities]
-        epochs = tuned.facts['options']['train_cfg.max_epochs']
-        share = self.budget.corruption_share
-        more = ('--corruptions', 'all', '--severities', *severities)
-        more += ('--corruption-share', str(share))
-        test = self._test(tuned.folder / f'epoch_{epochs}.pth', result, *more)
+        more = (
+            *('--corruptions', 'all', '--corruption-share', str(share)),
+            *('--severities', *map(str, severities)),
+        )
+        checkpoint = tuned.folder / f'epoch_{tuned.facts["epochs"]}.pth'
+        test = self._test(checkpoint, result, *more)
         facts = dict(severities=severities, share=share, after=tuned.facts)
         return Step(CORRUPTED, folder, (test,), result, facts)
 
     def _most(self) -> Tuning:
         return max(self.size.tunings, key=lambda tuning: tuning.share)
 
-    def _pretrained_epochs(self) -> int:
-        return self.pretraining().facts['options']['train_cfg.max_epochs']
-
-    def _common(self) -> dict[str, Any]:
-        return dict(seed=self.seed, more=list(self.budget.options))
+    def _facts(self, **own: Any) -> Facts:
+        return dict(seed=self.seed, options=list(self.budget.options), **own)
 
     def _train(
         self, config: str, folder: Path, options: Mapping[str, Any]
@@ -196,6 +263,16 @@ class _Maker:
     def _options(self, *words: str) -> tuple[str, ...]:
         root = f'data_root={self.data_root}'
         return ('--cfg-options', root, *words, *self.budget.options)
+
+
+def _check_epochs(facts: Facts) -> None:
+    """ValueError if a step's epochs are too few for its schedule."""
+    cfg = read_config(find_config(facts['config']))
+    cfg.merge_from_dict(parse_options(facts['options']))
+    try:
+        check_schedule(cfg.param_scheduler, facts['epochs'])
+    except ValueError as error:
+        raise ValueError(f'{facts["config"]}: {error}') from None
 
 
 def _stages(cfg: Config, epochs: int) -> dict[str, Any]:

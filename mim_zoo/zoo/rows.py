@@ -36,11 +36,18 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Size:
-    """Encoders of about one cost, and how they are fine-tuned."""
+    """Encoders of about one cost, how they are fine-tuned, and what they then face.
+
+    Args:
+        severities: of the corruptions of test images.
+        corruption_share: of the test images that are corrupted.
+    """
 
     name: str
     rows: tuple[Row, ...]
     tunings: tuple[Tuning, ...]
+    severities: tuple[int, ...]
+    corruption_share: float
 
     def row(self, name: str) -> Row:
         """ValueError if there is none of that name."""
@@ -86,6 +93,8 @@ MICRO = Size(
         '1xb128-coslr-3e_cifar10',
     ),
     (Tuning(0.01, epochs=40, batch=64), Tuning(0.1, epochs=10), Tuning(1.0, epochs=3)),
+    severities=(3,),
+    corruption_share=0.2,
 )
 TINY = Size(
     'tiny',
@@ -100,5 +109,7 @@ TINY = Size(
         Tuning(0.1, epochs=200),
         Tuning(1.0, epochs=100),
     ),
+    severities=(1, 2, 3, 4, 5),
+    corruption_share=1.0,
 )
 SIZES = {size.name: size for size in (MICRO, TINY)}

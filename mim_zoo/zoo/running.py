@@ -1,6 +1,5 @@
 """Running plans: several at a time, each step once, from where it was stopped."""
 
-import fcntl
 import json
 import os
 import subprocess
@@ -10,12 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from mim_zoo.paths import write_text
+import torch
 
-from .plan import Plan, Step
+from mim_zoo.benchmark.report import machine, versions
+from mim_zoo.paths import locked, write_text
 
-FACTS, LOG, LOCK = 'step.json', 'log.txt', '.lock'
+from .plan import Facts, Plan, Step
+
+RECORD, LOG = 'step.json', 'log.txt'
 LAST_LINES = 15
 
 
@@ -26,6 +29,7 @@ class Runs:
         tools: the folder.
         threads: of each process; None for PyTorch's choice.
         after: called with every finished step and its plan, one call at a time.
+        lock: a descriptor that every process inherits.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class Runs:
         tools: Path,
         threads: int | None = None,
         after: Callable[[Plan, Step], None] = lambda plan, step: None,
+        lock: int | None = None,
     ):
         self.tools = tools
         self.environment = dict(os.environ)
@@ -40,6 +45,7 @@ class Runs:
             names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS')
             self.environment |= dict.fromkeys(names, str(threads))
         self.after = after
+        self.inherited = () if lock is None else (lock,)
         self._turn = threading.Lock()
 
     def run(self, plans: Sequence[Plan], jobs: int = 1) -> list[str]:
@@ -59,14 +65,19 @@ class Runs:
 
     def _run_plan(self, plan: Plan) -> str | None:
         for step in plan.steps:
-            if not step.result.is_file() and (failure := self._run_step(step)):
-                return f'{plan.row.name}, seed {plan.seed}, {step.name}: {failure}'
-            with self._turn:
-                self.after(plan, step)
+            try:
+                failure = None if step.result.is_file() else self._run_step(step)
+                if failure is None:
+                    with self._turn:
+                        self.after(plan, step)
+            except Exception as error:  # of this plan only
+                failure = f'{type(error).__name__}: {error}'
+            if failure is not None:
+                return f'{plan}, {step.name}: {failure}'
         return None
 
     def _run_step(self, step: Step) -> str | None:
-        write_text(step.folder / FACTS, json.dumps(step.facts, indent=2) + '\n')
+        write_record(step)
         log = step.folder / LOG
         for tool, *words in step.commands:
             with log.open('a') as file:
@@ -75,6 +86,7 @@ class Runs:
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     env=self.environment,
+                    pass_fds=self.inherited,
                 ).returncode
             if status:
                 last = log.read_text(errors='replace').splitlines()[-LAST_LINES:]
@@ -86,32 +98,46 @@ class Runs:
         return None
 
 
+def write_record(step: Step) -> None:
+    """Note in a step's folder what decides about its result, and where it runs."""
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    record = dict(facts=step.facts, machine=machine(device), versions=versions())
+    write_text(step.folder / RECORD, json.dumps(record, indent=2) + '\n')
+
+
+def read_record(step: Step) -> dict[str, Any] | None:
+    """``facts``, ``machine`` and ``versions``; None if the step was not begun."""
+    file = step.folder / RECORD
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def compare(old: Facts, new: Facts) -> str:
+    """How they differ, in words; empty if they do not."""
+    was, now = (json.loads(json.dumps(facts)) for facts in (old, new))
+    names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    return ', '.join(f'{name} {was.get(name)} (now {now.get(name)})' for name in names)
+
+
 def _check_facts(step: Step) -> None:
-    file = step.folder / FACTS
-    if not file.is_file():
-        return
-    old, new = json.loads(file.read_text()), json.loads(json.dumps(step.facts))
-    if old != new:
+    record = read_record(step)
+    if record and (difference := compare(record['facts'], step.facts)):
         raise ValueError(
-            f'{step.folder} was run with {_changes(old, new)}, now it is '
-            f'{_changes(new, old)}; take another --work-dir, or delete that folder'
+            f'{step.folder} was run with {difference}; take another --work-dir, or '
+            f'delete {step.folder.parent}'
         )
 
 
-def _changes(mine: dict, other: dict) -> dict:
-    return {key: value for key, value in mine.items() if other.get(key) != value}
-
-
 @contextmanager
-def alone(work: Path) -> Iterator[None]:
-    """Keep a second process out of the folder; ValueError if there is one already."""
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / LOCK).open('w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(
-                f'{work}: another run works in this folder; wait for it, or take '
-                'another --work-dir'
-            ) from None
-        yield
+def alone(work: Path) -> Iterator[int]:
+    """Keep a second run out of the folder; ValueError if there is one already.
+
+    Gives a descriptor for ``Runs``: a trainer that outlives its run keeps others out.
+    """
+    try:
+        with locked(work, wait=False) as descriptor:
+            yield descriptor
+    except BlockingIOError:
+        raise ValueError(
+            f'{work}: another run works in this folder, or a trainer that one left; '
+            'wait for it, or take another --work-dir'
+        ) from None

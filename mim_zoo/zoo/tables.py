@@ -1,14 +1,12 @@
 """Results of a size as tables of a page; figures in percent over the seeds."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from .plan import CORRUPTED, PRETRAIN
+from .results import Result, Results
 from .rows import Row, Size
-
-Result = Mapping[str, Any]
-Results = Mapping[str, Sequence[Result]]
 
 
 def found_in(result: Result, step: str) -> Mapping[str, Any]:
@@ -16,21 +14,20 @@ def found_in(result: Result, step: str) -> Mapping[str, Any]:
     return result['steps'].get(step, {}).get('found', {})
 
 
-def mean_of(values: Iterable[float | None]) -> float | None:
-    """The mean of what is known."""
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+def over_seeds(values: Sequence[float | None]) -> str:
+    """The mean, and with several seeds from the least to the most; '-' without any.
 
-
-def over_seeds(values: Iterable[float | None]) -> str:
-    """The mean, and with several seeds from the least to the most; '-' without any."""
+    Says of how many seeds, where some have no value.
+    """
     known = [value for value in values if value is not None]
     if not known:
         return '-'
     mean = f'{fmean(known):.1f}'
-    if len(known) == 1:
+    if len(known) == 1 == len(values):
         return mean
-    return f'{mean} ({min(known):.1f} to {max(known):.1f})'
+    spread = [f'{min(known):.1f} to {max(known):.1f}'] if len(known) > 1 else []
+    partly = [f'n = {len(known)}'] if len(known) < len(values) else []
+    return f'{mean} ({", ".join([*spread, *partly])})'
 
 
 def columns_of(size: Size, row: Row, results: Results) -> dict[str, list[float | None]]:
@@ -41,7 +38,7 @@ def columns_of(size: Size, row: Row, results: Results) -> dict[str, list[float |
     mine = results.get(row.name, ())
     frozen = [found_in(result, PRETRAIN).get('trained', {}) for result in mine]
     if row.pretrain is None:
-        frozen = _untrained(size, row, results)
+        frozen = _untrained(size, row, results, [result['seed'] for result in mine])
     columns = {
         'kNN': [_percent(found, 'knn_top1') for found in frozen],
         'linear probe': [_percent(found, 'linear_top1') for found in frozen],
@@ -93,7 +90,9 @@ def layer_table(size: Size, results: Results) -> str:
         if means:
             cells = [f'**{m:.1f}**' if m == max(means) else f'{m:.1f}' for m in means]
             rows.append([row.title, *cells])
-    width = max((len(row) for row in rows), default=1)
+    if not rows:
+        return ''
+    width = max(len(row) for row in rows)
     head = ['method', *(str(n) for n in range(1, width))]
     padded = [[*row, *[''] * (width - len(row))] for row in rows]
     return '\n'.join([*_head(head), *map(_line, padded)])
@@ -102,14 +101,8 @@ def layer_table(size: Size, results: Results) -> str:
 def curve_table(size: Size, results: Results, metric: str = 'linear_top1') -> str:
     """A metric of every evaluation of pre-training, the mean over seeds."""
     curves = {row.title: curve(results.get(row.name, ()), metric) for row in size.rows}
-    curves = {title: points for title, points in curves.items() if points}
-    seen = sorted({images for points in curves.values() for images, _ in points})
-    lines = _head(['images seen', *(f'{images:,}' for images in seen)])
-    for title, points in curves.items():
-        known = dict(points)
-        cells = [f'{known[images]:.1f}' if images in known else '' for images in seen]
-        lines.append(_line([title, *cells]))
-    return '\n'.join(lines)
+    known = {title: points for title, points in curves.items() if points}
+    return _curves('images seen', known)
 
 
 def curve(results: Sequence[Result], metric: str) -> list[tuple[int, float]]:
@@ -123,34 +116,43 @@ def curve(results: Sequence[Result], metric: str) -> list[tuple[int, float]]:
 
 
 def fusion_table(size: Size, results: Results) -> str:
-    """The share of each fused block in MFF's fusion at every evaluation, in percent."""
-    prefix = 'fusion_'
-    lines: list[str] = []
+    """The share of each fused level in MFF's sum at every evaluation, in percent."""
+    prefix = 'fusion_weight_'
+    curves = {}
     for row in size.rows:
         mine = results.get(row.name, ())
         points = [p for r in mine for p in found_in(r, PRETRAIN).get('evaluations', ())]
-        names = sorted(
-            {name for point in points for name in point if name.startswith(prefix)}
-        )
-        if not names:
-            continue
-        seen = [images for images, _ in curve(mine, names[0])]
-        lines = lines or _head(['method, block', *(f'{images:,}' for images in seen)])
-        for name in names:
-            cells = [f'{value:.1f}' for _, value in curve(mine, name)]
-            lines.append(_line([f'{row.title}, {name.removeprefix(prefix)}', *cells]))
+        names = {name for point in points for name in point if name.startswith(prefix)}
+        for name in sorted(names):
+            level = f'{row.title}, level {name.removeprefix(prefix)}'
+            curves[level] = curve(mine, name)
+    return _curves('method, level', curves)
+
+
+def _curves(first: str, curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
+    """A row per curve, a column per number of images; '' without a curve."""
+    if not curves:
+        return ''
+    seen = sorted({images for points in curves.values() for images, _ in points})
+    lines = _head([first, *(f'{images:,}' for images in seen)])
+    for title, points in curves.items():
+        known = dict(points)
+        cells = [f'{known[images]:.1f}' if images in known else '' for images in seen]
+        lines.append(_line([title, *cells]))
     return '\n'.join(lines)
 
 
-def _untrained(size: Size, row: Row, results: Results) -> list[Mapping[str, Any]]:
-    """Of the first row that knows them: rows of an encoder begin equal."""
+def _untrained(
+    size: Size, row: Row, results: Results, seeds: Sequence[int]
+) -> list[Mapping[str, Any]]:
+    """By seed, of any row that knows it: rows of an encoder begin equal."""
+    known: dict[int, Mapping[str, Any]] = {}
     for other in size.rows:
         if other.encoder == row.encoder:
-            mine = results.get(other.name, ())
-            found = [found_in(result, PRETRAIN).get('untrained', {}) for result in mine]
-            if any(found):
-                return found
-    return []
+            for result in results.get(other.name, ()):
+                if found := found_in(result, PRETRAIN).get('untrained'):
+                    known.setdefault(result['seed'], found)
+    return [known.get(seed, {}) for seed in seeds]
 
 
 def _percent(metrics: Mapping[str, float], name: str) -> float | None:

@@ -1,5 +1,6 @@
 import shutil
 from collections import Counter
+from itertools import combinations
 
 import pytest
 from PIL import Image
@@ -43,6 +44,16 @@ def test_the_seed_chooses_and_the_place_does_not(folder, tmp_path):
     assert chosen(folder, 0.2, seed=1) != first
     shutil.move(folder, tmp_path / 'elsewhere')
     assert chosen(tmp_path / 'elsewhere', 0.2) == first
+
+
+def test_seeds_choose_independently(tmp_path):
+    (tmp_path / 'a').mkdir()
+    for i in range(100):
+        Image.new('RGB', (1, 1)).save(tmp_path / 'a' / f'{i:02}.png')
+    draws = [chosen(tmp_path, 0.3, seed) for seed in range(5)]
+    shared = [len(a & b) for a, b in combinations(draws, 2)]
+    assert 7 < sum(shared) / len(shared) < 11  # 9 by chance
+    assert min(shared) > 2
 
 
 @pytest.mark.parametrize('share', [0, 1.5])

@@ -5,10 +5,16 @@ import pytest
 from mim_zoo.cli import find_config
 from mim_zoo.options import checked_options
 from mim_zoo.paths import read_config
-from mim_zoo.zoo.plan import CORRUPTED, PRETRAIN, Budget, plan_row
+from mim_zoo.zoo.plan import CORRUPTED, PRETRAIN, Budget, plan_row, plan_rows
 from mim_zoo.zoo.rows import SIZES
 
 PAIRS = [(size, row) for size in SIZES.values() for row in size.rows]
+
+
+@pytest.fixture(autouse=True)
+def package(monkeypatch):
+    """Corruptions need a package that tests do not install."""
+    monkeypatch.setattr('mim_zoo.zoo.plan.Corrupt', lambda name, severity: None)
 
 
 def ids(pair):
@@ -42,6 +48,13 @@ def encoder(config):
     return {key: found[key] for key in ours if key in found}
 
 
+def images(cfg):
+    """The training images, whatever is done to them."""
+    found = cfg.train_dataloader.dataset.to_dict()
+    found.get('dataset', found).pop('pipeline')
+    return found
+
+
 @pytest.mark.parametrize('size', SIZES.values(), ids=lambda size: size.name)
 def test_rows_have_one_encoder_and_one_schedule(size):
     for name in ('ViT', 'MixMIM'):
@@ -56,6 +69,9 @@ def test_rows_have_one_encoder_and_one_schedule(size):
         assert cfg.train_dataloader.batch_size == first.train_dataloader.batch_size
         assert cfg.optim_wrapper == first.optim_wrapper
         assert cfg.custom_hooks == first.custom_hooks
+        assert images(cfg) == images(first)
+        if 'staging' not in cfg.default_hooks:
+            assert cfg.param_scheduler == first.param_scheduler
 
 
 def test_steps_are_in_order_and_start_from_each_other(tmp_path):
@@ -101,14 +117,67 @@ def test_seed_chooses_images_and_weights(tmp_path):
 
 
 def test_a_budget_changes_epochs_of_all(tmp_path):
-    steps = plan(epochs=1, tuning_epochs=0.1, work=tmp_path).steps
-    assert [option(s, 'train_cfg.max_epochs') for s in steps[:4]] == [
-        '1',
-        '4',
-        '1',
-        '1',
+    steps = plan(epochs=1, tuning_epochs=0.67, work=tmp_path).steps
+    epochs = [option(step, 'train_cfg.max_epochs') for step in steps[:4]]
+    assert epochs == ['1', '27', '7', '2']
+    assert steps[1].commands[1][2].endswith('finetune-1percent/epoch_27.pth')
+
+
+def test_epochs_too_few_are_told_before_anything_runs(tmp_path):
+    with pytest.raises(ValueError, match=r'vit-micro.* begins after epoch 1, but the'):
+        plan(tuning_epochs=0.1, work=tmp_path)
+    shorter = ('param_scheduler.0.end=0.5', 'param_scheduler.1.begin=0.5')
+    assert plan(tuning_epochs=0.1, options=shorter, work=tmp_path).steps
+
+
+@pytest.mark.parametrize('change', [dict(epochs=12), dict(options=('a=1',))])
+def test_every_step_knows_what_it_starts_from(change, tmp_path):
+    for old, new in zip(plan(work=tmp_path).steps, plan(work=tmp_path, **change).steps):
+        assert old.facts != new.facts
+
+
+def test_a_budget_for_corruptions(tmp_path):
+    size = SIZES['micro']
+    last = plan(work=tmp_path).steps[-1]
+    assert last.facts['severities'] == list(size.severities)
+    assert last.facts['share'] == size.corruption_share
+    words = plan(severities=(1, 5), corruption_share=0.5, work=tmp_path).steps[-1]
+    words = ' '.join(words.commands[0])
+    assert '--corruption-share 0.5 --severities 1 5 --cfg-options' in words
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'message'),
+    [
+        (dict(epochs=0), '--epochs: got 0, expected more than 0'),
+        (dict(tuning_epochs=-1.0), '--tuning-epochs: got -1.0, expected more'),
+        (dict(severities=(3, 6)), '--severities: got 6, expected 1 to 5'),
+        (dict(corruption_share=2.0), '--corruption-share: got 2.0, expected more than'),
+    ],
+)
+def test_a_budget_out_of_range(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Budget(**wrong)
+
+
+def test_corruptions_need_their_package(tmp_path, monkeypatch):
+    def missing(name, severity):
+        raise ValueError('pip install it')
+
+    monkeypatch.setattr('mim_zoo.zoo.plan.Corrupt', missing)
+    with pytest.raises(ValueError, match='pip install it'):
+        plan(work=tmp_path)
+    assert plan(steps=(PRETRAIN,), work=tmp_path).steps
+
+
+def test_what_is_asked_for_twice_runs_once(tmp_path):
+    size, names = SIZES['micro'], ['mff', 'mae', 'mff']
+    plans = plan_rows(size, names, [1, 0, 1], Budget(), '/data', tmp_path)
+    assert [(p.row.name, p.seed) for p in plans] == [
+        *[('mff', 1), ('mae', 1), ('mff', 0), ('mae', 0)]
     ]
-    assert steps[1].commands[1][2].endswith('finetune-1percent/epoch_4.pth')
+    every = plan_rows(size, None, [0], Budget(), '/data', tmp_path)
+    assert [p.row for p in every] == list(size.rows)
 
 
 def test_unknown_steps_and_rows(tmp_path):

@@ -1,12 +1,14 @@
 """Steps run once, from where they were stopped, each plan for itself."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from mim_zoo.zoo.plan import Plan, Step
 from mim_zoo.zoo.rows import SIZES
-from mim_zoo.zoo.running import Runs, alone
+from mim_zoo.zoo.running import Runs, alone, read_record
 
 TOOL = """
 import os, sys
@@ -35,7 +37,8 @@ def make_plan(tmp_path, name, *statuses):
         command = ('tool.py', str(result), str(status))
         steps.append(Step(f'{name}{i}', folder, (command,), result, {'epochs': i}))
     row = SIZES['micro'].row('mae')
-    return Plan('micro', row, 0, tmp_path / name, tuple(steps))
+    facts = {step.name: step.facts for step in steps}
+    return Plan('micro', row, 0, tuple(steps), facts)
 
 
 def calls(tmp_path):
@@ -61,6 +64,26 @@ def test_a_failure_ends_its_plan_and_no_other(tools):
     assert failure.endswith('wrong on purpose')
 
 
+def test_a_result_that_cannot_be_kept_costs_no_other_plan(tools):
+    plans = [make_plan(tools, 'a', 0, 0), make_plan(tools, 'b', 0)]
+
+    def after(plan, step):
+        if step.name == 'a0':
+            raise OSError('disk full')
+
+    (failure,) = Runs(tools, after=after).run(plans)
+    assert failure == 'mae, seed 0, a0: OSError: disk full'
+    assert calls(tools) == ['a0', 'b0']
+
+
+def test_a_record_says_where_a_step_ran(tools):
+    plan = make_plan(tools, 'a', 0)
+    Runs(tools).run([plan])
+    record = read_record(plan.steps[0])
+    assert record['facts'] == {'epochs': 0}
+    assert record['machine']['cores'] and record['versions']['torch']
+
+
 def test_a_step_without_its_result_is_a_failure(tools):
     (failure,) = Runs(tools).run([make_plan(tools, 'a', 2)])
     assert 'result.json was not written' in failure
@@ -69,10 +92,10 @@ def test_a_step_without_its_result_is_a_failure(tools):
 def test_other_decisions_are_refused_before_anything_runs(tools):
     first, second = make_plan(tools, 'a', 0), make_plan(tools, 'b', 0)
     (second.steps[0].folder).mkdir(parents=True)
-    (second.steps[0].folder / 'step.json').write_text(json.dumps({'epochs': 5}))
-    with pytest.raises(
-        ValueError, match=r"run with {'epochs': 5}, now it is {'epochs'"
-    ):
+    (second.steps[0].folder / 'step.json').write_text(
+        json.dumps({'facts': {'epochs': 5}})
+    )
+    with pytest.raises(ValueError, match=r'was run with epochs 5 \(now 0\)'):
         Runs(tools).run([first, second])
     assert calls(tools) == []
 
@@ -82,5 +105,18 @@ def test_one_run_at_a_time_in_a_folder(tmp_path):
         match = 'another run works in this folder'
         with pytest.raises(ValueError, match=match), alone(tmp_path):
             pass
+    with alone(tmp_path):
+        pass
+
+
+def test_a_trainer_that_outlives_its_run_keeps_others_out(tmp_path):
+    code = 'import sys; sys.stdin.read()'
+    with alone(tmp_path) as lock:
+        trainer = subprocess.Popen(
+            [sys.executable, '-c', code], stdin=subprocess.PIPE, pass_fds=(lock,)
+        )
+    with pytest.raises(ValueError, match='or a trainer'), alone(tmp_path):
+        pass
+    trainer.communicate()
     with alone(tmp_path):
         pass

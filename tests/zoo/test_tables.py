@@ -18,19 +18,18 @@ from mim_zoo.zoo.tables import (
 MICRO = SIZES['micro']
 
 
-def pretrained(seed, knn, epochs=6, more=()):
+def pretrained(knn):
     last = dict(
         knn_top1=knn,
         linear_top1=knn + 0.1,
         linear_top1_block01=0.3,
         linear_top1_block02=knn,
-        fusion_block01=0.25,
+        fusion_weight_0=0.25,
     )
-    first = dict(knn_top1=0.2, linear_top1=0.3, fusion_block01=0.5)
+    first = dict(knn_top1=0.2, linear_top1=0.3, fusion_weight_0=0.5)
     evaluations = [dict(images_seen=0, **first), dict(images_seen=1000, **last)]
     found = dict(untrained=first, trained=last, evaluations=evaluations)
-    facts = dict(options={'train_cfg.max_epochs': epochs}, more=list(more))
-    return dict(found=found, facts=facts)
+    return dict(found=found)
 
 
 def result(row, seed, flops=None, **steps):
@@ -44,12 +43,12 @@ def results():
     return {
         'vit-scratch': [result('vit-scratch', 0, finetune_10percent=top1)],
         'mff': [
-            result('mff', 0, 2e9, pretrain=pretrained(0, 0.4)),
+            result('mff', 0, 2e9, pretrain=pretrained(0.4)),
             result(
                 'mff',
                 1,
                 2e9,
-                pretrain=pretrained(1, 0.5),
+                pretrain=pretrained(0.5),
                 corrupted={'found': {'mCE_plain': 60.0}},
             ),
         ],
@@ -63,7 +62,9 @@ def cells(table, title):
 
 def test_over_seeds():
     assert over_seeds([None]) == '-'
-    assert over_seeds([1.25, None]) == '1.2'
+    assert over_seeds([1.25]) == '1.2'
+    assert over_seeds([1.25, None]) == '1.2 (n = 1)'
+    assert over_seeds([1.0, None, 2.0]) == '1.5 (1.0 to 2.0, n = 2)'
     assert over_seeds([1.0, 3.0, 2.6]) == '2.2 (1.0 to 3.0)'
 
 
@@ -71,11 +72,11 @@ def test_main_table(results):
     table = main_table(MICRO, results)
     assert cells(table, 'MFF') == [
         *['MFF', '2.000', '2', '45.0 (40.0 to 50.0)', '55.0 (50.0 to 60.0)'],
-        *['-', '-', '-', '60.0'],
+        *['-', '-', '-', '60.0 (n = 1)'],
     ]
     # untrained features, fine-tuned from random weights
     assert cells(table, 'ViT from scratch')[2:7] == [
-        *['1', '20.0 (20.0 to 20.0)', '30.0 (30.0 to 30.0)', '-', '41.0']
+        *['1', '20.0', '30.0', '-', '41.0']
     ]
     assert 'MAE' not in table
 
@@ -87,7 +88,12 @@ def test_layer_table_marks_the_best(results):
 def test_curves_and_fusion(results):
     assert curve(results['mff'], 'knn_top1') == [(0, 20.0), (1000, 45.0)]
     assert cells(curve_table(MICRO, results), 'MFF') == ['MFF', '30.0', '55.0']
-    assert cells(fusion_table(MICRO, results), 'MFF, block01')[1:] == ['50.0', '25.0']
+    assert cells(fusion_table(MICRO, results), 'MFF, level 0')[1:] == ['50.0', '25.0']
+
+
+@pytest.mark.parametrize('table', [main_table, layer_table, curve_table, fusion_table])
+def test_without_results_there_is_no_table(table):
+    assert table(MICRO, {}) == ''
 
 
 def test_plot(results, tmp_path):
@@ -95,10 +101,8 @@ def test_plot(results, tmp_path):
     assert (tmp_path / 'plot.png').read_bytes().startswith(b'\x89PNG')
 
 
-def test_metafile_lists_configs_that_ran_as_they_are(results):
+def test_metafile_lists_configs_that_ran(results):
     (model,) = yaml.safe_load(metafile({'micro': (MICRO, results)}))['Models']
     assert model['Name'] == MICRO.row('mff').pretrain
     metrics = model['Results'][0]['Metrics']
     assert metrics == {'kNN': 45.0, 'linear probe': 55.0, 'error, corrupted': 60.0}
-    short = {'mff': [result('mff', 0, 2e9, pretrain=pretrained(0, 0.4, epochs=1))]}
-    assert not yaml.safe_load(metafile({'micro': (MICRO, short)}))['Models']
