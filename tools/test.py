@@ -12,7 +12,7 @@ if (ROOT / 'mim_zoo' / 'version.py').is_file():  # in a checkout, its own code
 
 from mim_zoo import cli  # noqa: E402
 from mim_zoo.datasets.corruptions import CORRUPTIONS, SEVERITIES, Corrupt  # noqa: E402
-from mim_zoo.engine.corrupted import measure_corrupted  # noqa: E402
+from mim_zoo.engine.corrupted import is_imagenet, measure_corrupted  # noqa: E402
 from mim_zoo.engine.distributed import end_together  # noqa: E402
 from mim_zoo.errors import plain_errors  # noqa: E402
 from mim_zoo.evaluation.corruptions import (  # noqa: E402
@@ -40,13 +40,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs='+',
         type=int,
         choices=SEVERITIES,
-        default=list(SEVERITIES),
         help='of the corruptions (all)',
     )
     parser.add_argument(
         '--corruption-share',
         type=float,
-        default=1.0,
         metavar='SHARE',
         help="of every class's test images, to corrupt (1)",
     )
@@ -76,10 +74,10 @@ def measure(args: argparse.Namespace) -> None:
     runner = cli.build_runner(cfg)
     metrics = cli.plain_metrics(runner.test())
     if names:
-        errors = measure_corrupted(
-            runner, names, args.severities, args.corruption_share
-        )
-        metrics |= corruption_metrics(errors, cfg.model.num_classes)
+        share = args.corruption_share or 1.0
+        imagenet = share == 1 and is_imagenet(runner)
+        errors = measure_corrupted(runner, names, args.severities or SEVERITIES, share)
+        metrics |= corruption_metrics(errors, imagenet)
         metrics |= {f'error/{name}': mean_error({name: errors[name]}) for name in names}
         metrics['errors'] = errors
     if runner.rank == 0:
@@ -90,12 +88,20 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def corruptions_of(args: argparse.Namespace) -> list[str]:
-    """The corruptions that were asked for; ValueError for one that there is not."""
-    names = args.corruptions or []
-    if names == ['all']:
-        return list(CORRUPTIONS)
+    """The corruptions that were asked for; ends the command if they make no sense."""
+    if not args.corruptions:
+        if args.severities or args.corruption_share is not None:
+            cli.fail(
+                '--severities and --corruption-share say how much is corrupted, and '
+                'nothing is: add --corruptions all'
+            )
+        return []
+    share = args.corruption_share
+    if share is not None and not 0 < share <= 1:
+        cli.fail(f'--corruption-share: got {share}, expected above 0 and at most 1')
+    names = list(CORRUPTIONS) if args.corruptions == ['all'] else args.corruptions
     for name in names:
-        Corrupt(name, args.severities[0])
+        Corrupt(name, SEVERITIES[0])
     return names
 
 

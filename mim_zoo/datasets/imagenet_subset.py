@@ -12,8 +12,28 @@ class ImageNetSubset(ImageFolder):
     ``metainfo['present']`` holds the labels that have a folder: ``Accuracy`` lets these
     alone compete, the official protocol of ImageNet-A (1907.07174) and -R (2006.16241),
     which have 200 classes; ImageNet-Sketch (1905.13549) has all. A folder of another
-    name raises ValueError. Other arguments: those of ``ImageFolder``.
+    name, labels in a ``list_file`` and classes in ``metainfo`` raise ValueError. Other
+    arguments: those of ``ImageFolder``.
     """
+
+    def load_data_list(self) -> list[dict]:
+        """As ``ImageFolder``, with labels by folder only."""
+        if 'classes' in self._metainfo:
+            raise ValueError(
+                "ImageNetSubset: got metainfo['classes'], expected none: its classes "
+                "are ImageNet's; take it out, or use ImageFolder"
+            )
+        return super().load_data_list()
+
+    def _parse(self, line: str) -> tuple[str, int | None]:
+        name, label = super()._parse(line)
+        if label is not None:
+            raise ValueError(
+                f'ImageNetSubset: {self.list_file} has the label {label} in "{line}", '
+                'expected a path alone: folders say the label; take it out, or use '
+                'ImageFolder'
+            )
+        return name, label
 
     def _class_labels(self) -> dict[str, int]:
         wnids = imagenet_wnids()

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from mim_zoo.evaluation.corruptions import Errors
 
 METRIC = 'accuracy/top1'
+IMAGENET_CLASSES = 1000
 
 
 def measure_corrupted(
@@ -28,6 +29,13 @@ def measure_corrupted(
         }
         for name in names
     }
+
+
+def is_imagenet(runner: Runner) -> bool:
+    """Whether it tests on 1000 classes, which all compete."""
+    classes = runner.cfg.model.get('num_classes')
+    present = runner.test_loop.dataloader.dataset.metainfo.get('present')
+    return classes == IMAGENET_CLASSES and len(present or range(classes)) == classes
 
 
 def _error(runner: Runner, name: str, severity: int, share: float) -> float:
@@ -73,7 +81,12 @@ def _pipelines(node: Any) -> Iterator[list]:
     elif isinstance(node, list):
         children = node
         last = node[-1] if node else None
-        if isinstance(last, dict) and last.get('type') == 'PackInputs':
+        if isinstance(last, dict) and _bare(last.get('type')) == 'PackInputs':
             yield node
     for child in children:
         yield from _pipelines(child)
+
+
+def _bare(kind: Any) -> str:
+    """A type's name without a scope."""
+    return str(kind).rpartition('.')[2]

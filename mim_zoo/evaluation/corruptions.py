@@ -16,7 +16,6 @@ ALEXNET = dict(
         ),
     )
 )
-IMAGENET_CLASSES = 1000
 Errors = Mapping[str, Mapping[int, float]]  # {corruption: {severity: percent}}
 
 
@@ -47,12 +46,17 @@ def normalized_error(errors: Errors) -> float:
     )
 
 
-def corruption_metrics(errors: Errors, num_classes: int) -> dict[str, float]:
-    """``mCE_plain``, and ``mCE_normalised`` where that has a meaning, in percent."""
+def corruption_metrics(errors: Errors, imagenet: bool) -> dict[str, float]:
+    """``mCE_plain``, and ``mCE_normalised`` where that has a meaning, in percent.
+
+    Args:
+        imagenet: whether the errors are of all of ImageNet's validation images and
+            classes, as AlexNet's are.
+    """
     metrics = dict(mCE_plain=mean_error(errors))
     whole = set(errors) == set(CORRUPTIONS) and all(
         set(found) == set(SEVERITIES) for found in errors.values()
     )
-    if whole and num_classes == IMAGENET_CLASSES:
+    if whole and imagenet:
         metrics['mCE_normalised'] = normalized_error(errors)
     return metrics

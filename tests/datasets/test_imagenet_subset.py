@@ -32,6 +32,21 @@ def test_a_folder_that_is_no_class_of_imagenet(tmp_path):
         ImageNetSubset(str(tmp_path / 'none'), with_label=True)
 
 
+def test_labels_come_from_folders_only(tmp_path):
+    root = folder(tmp_path / 'images')
+    names = tmp_path / 'list.txt'
+    names.write_text(f'{CHOSEN[1]}/0.png\n')
+    options = dict(list_file=str(names), with_label=True)
+    dataset = ImageNetSubset(root, **options)
+    assert dataset.get_data_info(0)['gt_label'] == 11
+    assert dataset.metainfo['present'] == (6, 11)
+    names.write_text(f'{CHOSEN[1]}/0.png 0\n')
+    with pytest.raises(ValueError, match='has the label 0'):
+        ImageNetSubset(root, **options)
+    with pytest.raises(ValueError, match=r"got metainfo\['classes'\], expected none"):
+        ImageNetSubset(root, with_label=True, metainfo=dict(classes=CHOSEN))
+
+
 def test_only_present_classes_compete(tmp_path):
     dataset = ImageNetSubset(folder(tmp_path), with_label=True)
     scores = torch.zeros(2, 1000)

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mim_zoo.datasets.corruptions import CORRUPTIONS
-from mim_zoo.engine.corrupted import with_corruption
+from mim_zoo.engine.corrupted import is_imagenet, with_corruption
 from mim_zoo.registry import LOOPS, MODELS
 
 CONFIG = """
@@ -87,8 +87,26 @@ def test_a_share_of_every_class(run, monkeypatch):
     assert sizes[1] == pytest.approx(sizes[0] / 10, rel=0.1)
     wrong = found['errors']['fog']['1'] * sizes[1] / 100
     assert wrong == pytest.approx(round(wrong), abs=1e-3)
-    with pytest.raises(SystemExit, match='got share=2'):
+    sizes.clear()
+    with pytest.raises(SystemExit, match='--corruption-share: got 2'):
         run('--corruptions', 'fog', '--corruption-share', '2')
+    with pytest.raises(SystemExit, match='nothing is: add --corruptions all'):
+        run('--severities', '3')
+    assert not sizes
+
+
+def of_test(num_classes, **metainfo):
+    model = Config(dict(model=dict(num_classes=num_classes)))
+    dataset = SimpleNamespace(metainfo=metainfo)
+    loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
+    return SimpleNamespace(cfg=model, test_loop=loop)
+
+
+def test_imagenet_is_known_by_its_classes():
+    assert is_imagenet(of_test(1000))
+    assert is_imagenet(of_test(1000, present=tuple(range(1000))))
+    assert not is_imagenet(of_test(1000, present=(6, 11)))
+    assert not is_imagenet(of_test(10))
 
 
 def test_an_unknown_corruption_ends_the_command_at_once(run):
@@ -97,12 +115,12 @@ def test_an_unknown_corruption_ends_the_command_at_once(run):
 
 
 def test_corruption_comes_last_and_only_in_a_copy():
-    steps = [dict(type='LoadImage'), dict(type='PackInputs')]
+    steps = [dict(type='LoadImage'), dict(type='mim_zoo.PackInputs')]
     inner = dict(type='ImageFolder', pipeline=steps)
     loader = dict(dataset=dict(type='ClassShare', dataset=inner))
     changed = with_corruption(loader, 'fog', 2)
     kinds = [step['type'] for step in changed['dataset']['dataset']['pipeline']]
-    assert kinds == ['LoadImage', 'Corrupt', 'PackInputs']
+    assert kinds == ['LoadImage', 'Corrupt', 'mim_zoo.PackInputs']
     assert len(steps) == 2
     with pytest.raises(ValueError, match='without a pipeline that ends with Pack'):
         with_corruption(dict(dataset=dict(type='Digits')), 'fog', 2)

@@ -111,11 +111,10 @@ class KNNHook(EvaluationHook):
                 'labels; use a labelled data set (ImageFolder with_label=True) or '
                 'remove the hook'
             )
-        metrics = self._classified(bank[-1], y, queries[-1], labels)
-        for i, (x, q) in enumerate(zip(bank, queries), start=1):
-            if self.blocks:
-                found = self._classified(x, y, q, labels)
-                metrics |= {f'{name}_block{i:02}': top1 for name, top1 in found.items()}
+        found = [self._classified(x, y, q, labels) for x, q in zip(bank, queries)]
+        metrics = dict(found[-1])
+        for i, of_block in enumerate(found if self.blocks else (), start=1):
+            metrics |= {f'{name}_block{i:02}': top1 for name, top1 in of_block.items()}
         return metrics
 
     def _classified(
