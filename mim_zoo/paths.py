@@ -1,6 +1,5 @@
 """Where the configs are that came with the code, and reading one."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,19 +81,3 @@ def write_text(path: Path, text: str) -> None:
     """Write a file that appears whole or not at all; its folder is made."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding='utf-8')
-
-
-@contextmanager
-def locked(folder: Path, wait: bool) -> Iterator[int]:
-    """Keep other processes out of a folder that is locked by them likewise.
-
-    Gives a descriptor; a process that inherits it keeps the lock until it ends too.
-    BlockingIOError, unless ``wait``, if another has the lock.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield descriptor
-    finally:
-        os.close(descriptor)

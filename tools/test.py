@@ -12,7 +12,11 @@ if (ROOT / 'mim_zoo' / 'version.py').is_file():  # in a checkout, its own code
 
 from mim_zoo import cli  # noqa: E402
 from mim_zoo.datasets.corruptions import CORRUPTIONS, SEVERITIES, Corrupt  # noqa: E402
-from mim_zoo.engine.corrupted import is_imagenet, measure_corrupted  # noqa: E402
+from mim_zoo.engine.corrupted import (  # noqa: E402
+    is_imagenet,
+    measure_corrupted,
+    with_corruption,
+)
 from mim_zoo.engine.distributed import end_together  # noqa: E402
 from mim_zoo.errors import plain_errors  # noqa: E402
 from mim_zoo.evaluation.corruptions import (  # noqa: E402
@@ -70,6 +74,8 @@ def measure(args: argparse.Namespace) -> None:
     if args.show_dir:
         cli.enable_pictures(cfg, args.show_dir)
     names = corruptions_of(args)
+    if names:
+        with_corruption(cfg.test_dataloader, names[0], SEVERITIES[0])  # it can be done
     cfg.load_from, cfg.resume = args.checkpoint, False
     runner = cli.build_runner(cfg)
     metrics = cli.plain_metrics(runner.test())

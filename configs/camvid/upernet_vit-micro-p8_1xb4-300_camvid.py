@@ -4,10 +4,12 @@
 #       model.head.target.normalize=False
 #   python tools/train.py configs/camvid/upernet_vit-micro-p8_1xb4-300_camvid.py \
 #       --cfg-options data_root=/path/to/camvid
-# From scratch: --cfg-options model.backbone.init_cfg=None
+# A random encoder that stays so: --cfg-options model.backbone.init_cfg=None
+# From scratch: optim_wrapper.paramwise_cfg.backbone_lr_mult=0.1, too
 # Hardware: 1 of 2 CPU cores, 20 min.
-# Expected (measured, seeds 0 / 1): 22.5 / 20.9 mIoU after pre-training, 21.3 / 19.5 from
-# scratch; seed 0 on another processor: 22.9, 21.4. See docs/downstream.md.
+# Expected (measured, seeds 0 / 1): 22.5 / 20.9 mIoU after pre-training, 21.5 / 20.9 from
+# scratch, 21.3 / 19.5 random; seed 0 on another processor: 22.9 after pre-training, 21.4
+# random. See docs/downstream.md.
 _base_ = [
     '../_base_/models/upernet_small.py',
     '../_base_/datasets/camvid.py',

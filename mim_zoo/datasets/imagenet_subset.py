@@ -27,11 +27,11 @@ class ImageNetSubset(ImageFolder):
 
     def _parse(self, line: str) -> tuple[str, int | None]:
         name, label = super()._parse(line)
-        if label is not None:
+        if label is not None and self.with_label:
             raise ValueError(
                 f'ImageNetSubset: {self.list_file} has the label {label} in "{line}", '
-                'expected a path alone: folders say the label; take it out, or use '
-                'ImageFolder'
+                'expected a path in a folder that says the label, alone; take it out, '
+                'or use ImageFolder'
             )
         return name, label
 

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from mim_zoo.evaluation.corruptions import Errors
 
 METRIC = 'accuracy/top1'
-IMAGENET_CLASSES = 1000
+IMAGENET_CLASSES, IMAGENET_IMAGES = 1000, 50_000
 
 
 def measure_corrupted(
@@ -32,10 +32,10 @@ def measure_corrupted(
 
 
 def is_imagenet(runner: Runner) -> bool:
-    """Whether it tests on 1000 classes, which all compete."""
+    """Whether it tests on 50,000 images of 1000 classes, as ImageNet's validation."""
     classes = runner.cfg.model.get('num_classes')
-    present = runner.test_loop.dataloader.dataset.metainfo.get('present')
-    return classes == IMAGENET_CLASSES and len(present or range(classes)) == classes
+    images = len(runner.test_loop.dataloader.dataset)
+    return classes == IMAGENET_CLASSES and images == IMAGENET_IMAGES
 
 
 def _error(runner: Runner, name: str, severity: int, share: float) -> float:

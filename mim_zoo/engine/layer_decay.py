@@ -27,8 +27,8 @@ class LayerDecayConstructor:
     - ``layer_decay_rate`` (1.0): the learning rate of layer ``i`` of ``n`` is
       ``lr * rate ** (n - 1 - i)``, where ``(i, n)`` is what the backbone's
       ``get_layer_depth(name, 'backbone.')`` says; outside the backbone it is ``lr``;
-    - ``backbone_lr_mult`` (1.0): times this, for all of the backbone; 0 keeps its
-      weights as they are, while the rest learns;
+    - ``backbone_lr_mult`` (1.0): times this, for all of the backbone; at 0 its weights
+      stay as they are (unless a scheduler's ``eta_min`` is a floor above 0);
     - ``head_with_last_block`` (False): the final norm and all outside the backbone
       learn as fast as the last block, ``lr * rate``, and nothing at ``lr``, as in the
       official fine-tuning of MixMIM (2205.13137);

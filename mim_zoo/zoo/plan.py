@@ -65,6 +65,7 @@ class Step:
     Args:
         commands: the name of a tool and its arguments, each.
         result: exists when the step is done.
+        data_root: where the images are; of one folder, too.
         facts: what decides about the result, also in the steps that it starts from;
             one of a folder, or of a file of results, is never mixed with another.
     """
@@ -74,6 +75,7 @@ class Step:
     commands: tuple[tuple[str, ...], ...]
     result: Path
     facts: Facts
+    data_root: str = ''
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Plan:
 
     Args:
         facts: of all steps that there are.
+        needs: steps done before that those of the plan start from.
     """
 
     size: str
@@ -89,6 +92,7 @@ class Plan:
     seed: int
     steps: tuple[Step, ...]
     facts: Mapping[str, Facts]
+    needs: tuple[Step, ...] = ()
 
     def __str__(self) -> str:
         return f'{self.row.name}, seed {self.seed}'
@@ -133,19 +137,23 @@ def plan_row(
             f'no step {", ".join(unknown)}, expected of {", ".join(known)}'
         )
     chosen = [step for name, step in steps.items() if name in wished]
+    needs: list[Step] = []
     for step in chosen:
-        needed = steps.get(maker.before(step.name) or '')
-        if needed and needed not in chosen and not needed.result.is_file():
-            raise ValueError(
-                f'{row.name}, seed {seed}: {step.name} needs {needed.name}, which is '
-                f'not among the steps and not done in {needed.folder}'
-            )
+        for needed in map(steps.get, maker.before(step.name)):
+            if needed is None or needed in (*chosen, *needs):
+                continue
+            if not needed.result.is_file():
+                raise ValueError(
+                    f'{row.name}, seed {seed}: {step.name} needs {needed.name}, which '
+                    f'is not among the steps and not done in {needed.folder}'
+                )
+            needs.append(needed)
         if step.name == CORRUPTED:
             Corrupt(CORRUPTIONS[0], SEVERITIES[0])  # its package is there
         else:
             _check_epochs(step.facts)
     facts = {name: step.facts for name, step in steps.items()}
-    return Plan(size.name, row, seed, tuple(chosen), facts)
+    return Plan(size.name, row, seed, tuple(chosen), facts, tuple(needs))
 
 
 def facts_of(size: Size, row: Row, seed: int, budget: Budget) -> dict[str, Facts]:
@@ -168,11 +176,11 @@ class _Maker:
         found += [self.finetuning(tuning) for tuning in self.size.tunings]
         return [*found, self.corrupted()]
 
-    def before(self, step: str) -> str | None:
-        """The step that one starts from."""
+    def before(self, step: str) -> tuple[str, ...]:
+        """The steps that one starts from."""
         if step == PRETRAIN:
-            return None
-        return self._most().name if step == CORRUPTED else PRETRAIN
+            return ()
+        return (self._most().name, PRETRAIN) if step == CORRUPTED else (PRETRAIN,)
 
     def pretraining(self) -> Step:
         assert self.row.pretrain
@@ -186,6 +194,7 @@ class _Maker:
             (self._train(self.row.pretrain, folder, options),),
             folder / 'summary.json',
             self._facts(config=self.row.pretrain, epochs=epochs),
+            self.data_root,
         )
 
     def finetuning(self, tuning: Tuning) -> Step:
@@ -222,12 +231,13 @@ class _Maker:
                 batch=tuning.batch,
                 after=after and after.facts,
             ),
+            self.data_root,
         )
 
     def corrupted(self) -> Step:
         """Of the encoder that was fine-tuned with the most labels."""
         tuned = self.finetuning(self._most())
-        severities = list(self.budget.severities or self.size.severities)
+        severities = sorted(set(self.budget.severities or self.size.severities))
         share = self.budget.corruption_share or self.size.corruption_share
         folder = self.folder / CORRUPTED
         result = folder / 'metrics.json'
@@ -238,7 +248,7 @@ class _Maker:
         checkpoint = tuned.folder / f'epoch_{tuned.facts["epochs"]}.pth'
         test = self._test(checkpoint, result, *more)
         facts = dict(severities=severities, share=share, after=tuned.facts)
-        return Step(CORRUPTED, folder, (test,), result, facts)
+        return Step(CORRUPTED, folder, (test,), result, facts, self.data_root)
 
     def _most(self) -> Tuning:
         return max(self.size.tunings, key=lambda tuning: tuning.share)

@@ -8,12 +8,15 @@ from typing import Any
 from mim_zoo.benchmark import Stepper, Work, our_side
 from mim_zoo.benchmark.workers import Worker
 from mim_zoo.options import parse_options
-from mim_zoo.paths import locked, write_text
+from mim_zoo.paths import write_text
 
+from .locks import locked
 from .plan import PRETRAIN, Budget, Facts, Plan, Step, facts_of
 from .rows import Size
 from .running import compare, read_record
 
+LOCK = '.results.lock'
+KEPT = ('facts', 'machine', 'versions')  # of a step's record
 Result = Mapping[str, Any]
 Results = Mapping[str, Sequence[Result]]  # {row: by seed}
 
@@ -34,7 +37,7 @@ def _check(
     file: Path, result: Result, wished: Mapping[str, Facts], remedy: str
 ) -> None:
     for name, step in result.get('steps', {}).items():
-        if difference := compare(step['facts'], wished.get(name, {})):
+        if difference := compare(step.get('facts', {}), wished.get(name, {})):
             raise ValueError(f'{file}: {name} was run with {difference}; {remedy}')
 
 
@@ -45,11 +48,12 @@ def add_step(folder: Path, plan: Plan, step: Step) -> bool:
     """
     file = file_of(folder, plan)
     found = json.loads(step.result.read_text())
-    new = json.loads(json.dumps({**(read_record(step) or {}), 'found': found}))
+    record = read_record(step) or {}
+    new = {**{name: record[name] for name in KEPT}, 'found': found}
     if _read(file).get('steps', {}).get(step.name) == new:
         return False
     flops = training_flops(step.facts) if step.name == PRETRAIN else None
-    with locked(folder, wait=True):
+    with locked(folder / LOCK, wait=True):
         known = _read(file)
         result = dict(
             size=plan.size,
@@ -97,4 +101,12 @@ def results_of(folder: Path, plans: Iterable[Plan]) -> Results:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text()) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    try:
+        return json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f'{file}: expected JSON as run_zoo.py writes it, got {error}; restore or '
+            'delete the file'
+        ) from error

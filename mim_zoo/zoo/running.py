@@ -14,11 +14,12 @@ from typing import Any
 import torch
 
 from mim_zoo.benchmark.report import machine, versions
-from mim_zoo.paths import locked, write_text
+from mim_zoo.paths import write_text
 
+from .locks import locked
 from .plan import Facts, Plan, Step
 
-RECORD, LOG = 'step.json', 'log.txt'
+RECORD, LOG, LOCK = 'step.json', 'log.txt', '.run.lock'
 LAST_LINES = 15
 
 
@@ -55,8 +56,8 @@ class Runs:
         anything runs, if a step was done or begun with other decisions.
         """
         for plan in plans:
-            for step in plan.steps:
-                _check_facts(step)
+            for step in (*plan.needs, *plan.steps):
+                _check_record(step)
         pool = ThreadPoolExecutor(jobs)
         try:
             return [found for found in pool.map(self._run_plan, plans) if found]
@@ -101,12 +102,17 @@ class Runs:
 def write_record(step: Step) -> None:
     """Note in a step's folder what decides about its result, and where it runs."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    record = dict(facts=step.facts, machine=machine(device), versions=versions())
+    record = dict(
+        facts=step.facts,
+        data_root=step.data_root,
+        machine=machine(device),
+        versions=versions(),
+    )
     write_text(step.folder / RECORD, json.dumps(record, indent=2) + '\n')
 
 
 def read_record(step: Step) -> dict[str, Any] | None:
-    """``facts``, ``machine`` and ``versions``; None if the step was not begun."""
+    """What was noted there; None if the step was not begun."""
     file = step.folder / RECORD
     return json.loads(file.read_text()) if file.is_file() else None
 
@@ -118,9 +124,20 @@ def compare(old: Facts, new: Facts) -> str:
     return ', '.join(f'{name} {was.get(name)} (now {now.get(name)})' for name in names)
 
 
-def _check_facts(step: Step) -> None:
+def _check_record(step: Step) -> None:
+    """ValueError if the folder holds something else than this step of this plan."""
     record = read_record(step)
-    if record and (difference := compare(record['facts'], step.facts)):
+    if record is None and not step.result.is_file():
+        return
+    known = record or {}
+    root = known.get('data_root', step.data_root)
+    if 'facts' not in known:
+        difference = f'decisions that {RECORD} does not have'
+    elif root != step.data_root:
+        difference = f'the data in {root} (now {step.data_root})'
+    else:
+        difference = compare(known['facts'], step.facts)
+    if difference:
         raise ValueError(
             f'{step.folder} was run with {difference}; take another --work-dir, or '
             f'delete {step.folder.parent}'
@@ -134,7 +151,7 @@ def alone(work: Path) -> Iterator[int]:
     Gives a descriptor for ``Runs``: a trainer that outlives its run keeps others out.
     """
     try:
-        with locked(work, wait=False) as descriptor:
+        with locked(work / LOCK, wait=False) as descriptor:
             yield descriptor
     except BlockingIOError:
         raise ValueError(

@@ -141,7 +141,7 @@ def test_a_budget_for_corruptions(tmp_path):
     last = plan(work=tmp_path).steps[-1]
     assert last.facts['severities'] == list(size.severities)
     assert last.facts['share'] == size.corruption_share
-    words = plan(severities=(1, 5), corruption_share=0.5, work=tmp_path).steps[-1]
+    words = plan(severities=(5, 1, 5), corruption_share=0.5, work=tmp_path).steps[-1]
     words = ' '.join(words.commands[0])
     assert '--corruption-share 0.5 --severities 1 5 --cfg-options' in words
 
@@ -194,4 +194,6 @@ def test_a_step_needs_the_one_before(tmp_path):
     done = tmp_path / 'micro/mae_seed0/pretrain/summary.json'
     done.parent.mkdir(parents=True)
     done.write_text('{}')
-    assert [step.name for step in plan(steps=wished, work=tmp_path).steps] == [*wished]
+    found = plan(steps=wished, work=tmp_path)
+    assert [step.name for step in found.steps] == [*wished]
+    assert [step.name for step in found.needs] == [PRETRAIN]

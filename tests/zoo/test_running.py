@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -92,12 +93,32 @@ def test_a_step_without_its_result_is_a_failure(tools):
 def test_other_decisions_are_refused_before_anything_runs(tools):
     first, second = make_plan(tools, 'a', 0), make_plan(tools, 'b', 0)
     (second.steps[0].folder).mkdir(parents=True)
-    (second.steps[0].folder / 'step.json').write_text(
-        json.dumps({'facts': {'epochs': 5}})
-    )
+    record = second.steps[0].folder / 'step.json'
+    record.write_text(json.dumps({'facts': {'epochs': 5}}))
     with pytest.raises(ValueError, match=r'was run with epochs 5 \(now 0\)'):
         Runs(tools).run([first, second])
+    record.write_text(json.dumps({'facts': {'epochs': 0}, 'data_root': '/old'}))
+    with pytest.raises(ValueError, match=r'was run with the data in /old \(now '):
+        Runs(tools).run([first, second])
+    record.write_text(json.dumps({'epochs': 0}))
+    with pytest.raises(ValueError, match=r'decisions that step\.json does not have'):
+        Runs(tools).run([first, second])
+    record.unlink()
+    second.steps[0].result.write_text('{}')
+    with pytest.raises(ValueError, match=r'decisions that step\.json does not have'):
+        Runs(tools).run([first, second])
     assert calls(tools) == []
+
+
+def test_what_a_step_starts_from_must_be_of_the_same_plan(tools):
+    whole = make_plan(tools, 'a', 0, 0)
+    Runs(tools).run([replace(whole, steps=whole.steps[:1])])
+    before = replace(whole.steps[0], facts={'epochs': 9})
+    rest = replace(whole, steps=whole.steps[1:], needs=(before,))
+    with pytest.raises(ValueError, match=r'was run with epochs 0 \(now 9\)'):
+        Runs(tools).run([rest])
+    assert Runs(tools).run([replace(rest, needs=whole.steps[:1])]) == []
+    assert calls(tools) == ['a0', 'a1']
 
 
 def test_one_run_at_a_time_in_a_folder(tmp_path):
