@@ -156,9 +156,9 @@ def test_features_of_any_form_of_images(pool, shape):
     assert model.training
     assert not features.requires_grad
     for images in (arrays, np.stack(arrays)):
-        assert torch.equal(
-            extract_features(model, images, pool, batch_size=2), features
-        )
+        # not bit for bit: a layout of memory has kernels of its own on some processors
+        found = extract_features(model, images, pool, batch_size=2)
+        torch.testing.assert_close(found, features)
     one = extract_features(model, arrays[0], pool)
     torch.testing.assert_close(one[0], features[0])
 
