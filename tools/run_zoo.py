@@ -23,9 +23,10 @@ from mim_zoo import cli  # noqa: E402
 from mim_zoo.errors import plain_errors  # noqa: E402
 from mim_zoo.pages import fill  # noqa: E402
 from mim_zoo.paths import write_text  # noqa: E402
+from mim_zoo.zoo.budget import Budget  # noqa: E402
 from mim_zoo.zoo.curves import plot_curves  # noqa: E402
 from mim_zoo.zoo.metafile import metafile  # noqa: E402
-from mim_zoo.zoo.plan import Budget, Plan, Step, plan_rows  # noqa: E402
+from mim_zoo.zoo.plan import Plan, Step, plan_rows  # noqa: E402
 from mim_zoo.zoo.results import (  # noqa: E402
     add_step,
     check_results,

@@ -10,8 +10,9 @@ from mim_zoo.benchmark.workers import Worker
 from mim_zoo.options import parse_options
 from mim_zoo.paths import write_text
 
+from .budget import Budget
 from .locks import locked
-from .plan import PRETRAIN, Budget, Facts, Plan, Step, facts_of
+from .plan import PRETRAIN, Facts, Plan, Step, facts_of
 from .rows import Size
 from .running import compare, read_record
 

@@ -144,7 +144,7 @@ def test_the_backbone_learns_more_slowly(model: nn.Module, rate: float) -> None:
         assert slow[name] == (pytest.approx(factor * scale), decayed)
 
 
-def test_a_backbone_at_rate_zero_stays(model: nn.Module) -> None:
+def test_a_backbone_at_rate_zero_stays() -> None:
     small = nn.ModuleDict(dict(backbone=nn.Linear(2, 2), head=nn.Linear(2, 2)))
     before = {name: value.clone() for name, value in small.state_dict().items()}
     optimizer = dict(type='AdamW', lr=LR, weight_decay=0.05)

@@ -5,7 +5,8 @@ import pytest
 from mim_zoo.cli import find_config
 from mim_zoo.options import checked_options
 from mim_zoo.paths import read_config
-from mim_zoo.zoo.plan import CORRUPTED, PRETRAIN, Budget, plan_row, plan_rows
+from mim_zoo.zoo.budget import Budget
+from mim_zoo.zoo.plan import CORRUPTED, PRETRAIN, plan_row, plan_rows
 from mim_zoo.zoo.rows import SIZES
 
 PAIRS = [(size, row) for size in SIZES.values() for row in size.rows]
