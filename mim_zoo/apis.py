@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,21 @@ def extract_features(
 
 def _encoder(name: str, options: dict[str, Any]) -> Encoder | None:
     """The encoder of that name, None if it is none of an encoder."""
+    kind: type[Encoder]
+    named: dict[str, Any]
     if match := _PLAIN.fullmatch(name):
-        return MIMViT(match[1], patch_size=int(match[2]), **options)
-    if match := _HIERARCHICAL.fullmatch(name):
-        return MixMIMViT(match[1], **options)
-    return None
+        kind, named = MIMViT, {'arch': match[1], 'patch_size': int(match[2])}
+    elif match := _HIERARCHICAL.fullmatch(name):
+        kind, named = MixMIMViT, {'arch': match[1]}
+    else:
+        return None
+    known = [key for key in signature(kind).parameters if key not in named]
+    if wrong := [key for key in options if key not in known]:
+        raise ValueError(
+            f'{name}: got {", ".join(wrong)}, expected options of {kind.__name__} that '
+            f'the name does not say: {", ".join(known)}'
+        )
+    return kind(**named, **options)
 
 
 def _from_config(name: str | Path, changes: dict[str, Any]) -> nn.Module:

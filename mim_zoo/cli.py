@@ -24,14 +24,11 @@ from .paths import read_config, shipped_config, shipped_configs, write_text
 from .registry import RUNNERS, SCOPE
 
 
-def make_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the arguments that every tool running a config takes."""
+def config_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the arguments that every tool reading a config takes."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         'config', help='config file: a path, or its name below configs/'
-    )
-    parser.add_argument(
-        '--work-dir', help='folder for what is written (./work_dirs/CONFIG_NAME)'
     )
     parser.add_argument(
         '--cfg-options',
@@ -42,13 +39,22 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         help='change the config; +KEY=VALUE adds a key that it does not know',
     )
     parser.add_argument(
+        '--debug', action='store_true', help='show the traceback of every error'
+    )
+    return parser
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the arguments that every tool running a config takes."""
+    parser = config_parser(description)
+    parser.add_argument(
+        '--work-dir', help='folder for what is written (./work_dirs/CONFIG_NAME)'
+    )
+    parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
         help='what started the processes',
-    )
-    parser.add_argument(
-        '--debug', action='store_true', help='show the traceback of every error'
     )
     # torch.distributed.launch passes either spelling; torchrun neither.
     parser.add_argument(
@@ -57,22 +63,27 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config named by the arguments, with their changes in it."""
-    if args.local_rank is not None:
-        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    path = find_config(args.config)
-    cfg = read_config(path)
+def changed_config(args: argparse.Namespace) -> Config:
+    """Read the config named by the arguments, with ``--cfg-options`` in it."""
+    cfg = read_config(find_config(args.config))
     options, data_root = checked_options(cfg, args.cfg_options), cfg.get('data_root')
     if data_root and 'data_root' in options:
         cfg.data_root = options['data_root']
         move_data(cfg, data_root)
     cfg.merge_from_dict(options)
+    return cfg
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config named by the arguments of ``make_parser``, ready to run."""
+    if args.local_rank is not None:
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = changed_config(args)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / path.stem)
+        cfg.work_dir = str(Path('work_dirs') / find_config(args.config).stem)
     if cfg.get('load_from'):
         check_file(cfg.load_from, 'load_from')
     return cfg

@@ -83,6 +83,10 @@ def test_configs_are_found_as_the_tools_find_them(monkeypatch, tmp_path):
 def test_unknown_names_say_what_is_known():
     with pytest.raises(ValueError, match='list_models'):
         get_model('resnet50')
+    with pytest.raises(ValueError, match=r'patch_size, expected .*img_size, in_'):
+        get_model('mim_mixmim_micro', patch_size=8)
+    with pytest.raises(ValueError, match=r'patch_size, expected .*that the name does'):
+        get_model('mim_vit_micro_patch4', patch_size=8)
 
 
 def test_pretrained_encoder_in_foreign_names(tmp_path):

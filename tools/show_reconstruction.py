@@ -25,7 +25,7 @@ from mim_zoo.visualization import draw_batch, load_pictures  # noqa: E402
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = cli.make_parser('Draw original, masked, prediction and pasted images.')
+    parser = cli.config_parser('Draw original, masked, prediction and pasted images.')
     parser.add_argument('checkpoint', help='file of a pre-training run')
     parser.add_argument(
         '--images',
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def draw(args: argparse.Namespace) -> None:
     """Draw, and say where."""
-    cfg = cli.load_config(args)
+    cfg = cli.changed_config(args)
     cli.check_file(args.checkpoint, 'checkpoint')
     init_default_scope(cfg.get('default_scope', SCOPE))
     model = MODELS.build(cfg.model).eval()
