@@ -6,10 +6,9 @@
 #       --cfg-options data_root=/path/to/camvid
 # A random encoder that stays so: --cfg-options model.backbone.init_cfg=None
 # From scratch: optim_wrapper.paramwise_cfg.backbone_lr_mult=0.1, too
-# Hardware: 1 of 2 CPU cores, 20 min.
-# Expected (measured, seeds 0 / 1): 22.5 / 20.9 mIoU after pre-training, 21.5 / 20.9 from
-# scratch, 21.3 / 19.5 random, by MMEngine's own constructor at these rates; as it is now,
-# seed 0 on another processor: 22.9 after pre-training, 21.4 random. See docs/downstream.md.
+# Hardware: 1 of 2 CPU cores, 19 min, and 15 min to pre-train.
+# Expected (measured, seeds 0 / 1): 22.9 / 21.1 mIoU after pre-training, 21.5 / 20.6 from
+# scratch, 21.4 / 19.6 random. See docs/downstream.md.
 _base_ = [
     '../_base_/models/upernet_small.py',
     '../_base_/datasets/camvid.py',
