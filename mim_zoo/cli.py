@@ -101,8 +101,10 @@ def find_config(name: str) -> Path:
 
 
 def check_file(path: str, what: str) -> None:
-    """End the command unless ``path`` exists or is an address."""
-    if '://' in path or Path(path).exists():
+    """End the command unless ``path`` exists."""
+    if '://' in path:
+        fail(f'{what}: "{path}" is an address; download it, and give the path.')
+    if Path(path).exists():
         return
     folder = Path(path).parent
     if not folder.is_dir():

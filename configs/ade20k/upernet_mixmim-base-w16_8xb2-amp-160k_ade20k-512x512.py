@@ -2,8 +2,8 @@
 #   tools/dist_train.sh configs/ade20k/upernet_mixmim-base-w16_8xb2-amp-160k_ade20k-512x512.py 8 \
 #       --cfg-options model.backbone.init_cfg.checkpoint=PRE_TRAINED.pth
 # Hardware: batch 16, 8 GPUs; memory and hours: not measured by us.
-# Expected: the paper's 50.3 mIoU after 600 epochs. Its recipe is not published: this one
-# is ours and was not run on ADE20K. From Swin's are iterations, drop path and what is not
+# Expected: a leaderboard's 50.3 mIoU. We do not know its recipe: this one is ours and
+# was not run on ADE20K. From Swin's are iterations, drop path and what is not
 # decayed; rate, weight decay and layer decay are ours.
 _base_ = [
     '../_base_/models/upernet_stages.py',

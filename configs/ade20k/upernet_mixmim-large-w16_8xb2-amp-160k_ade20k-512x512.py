@@ -2,7 +2,7 @@
 #   tools/dist_train.sh configs/ade20k/upernet_mixmim-large-w16_8xb2-amp-160k_ade20k-512x512.py 8 \
 #       --cfg-options model.backbone.init_cfg.checkpoint=PRE_TRAINED.pth
 # Hardware: batch 16, 8 GPUs; memory and hours: not measured by us.
-# Expected: the paper's 53.8 mIoU. Its recipe is not published: this one is ours and was
+# Expected: a leaderboard's 53.8 mIoU. We do not know its recipe: this one is ours and was
 # not run on ADE20K.
 _base_ = [
     '../_base_/models/upernet_stages.py',

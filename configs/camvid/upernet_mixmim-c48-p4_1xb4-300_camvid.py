@@ -1,6 +1,6 @@
 # UperNet on CamVid, a small MixMIM encoder, its three maps
 #   python tools/train.py configs/folder/mixmim_mixmim-c48-p4_1xb64-coslr-4e_folder-128px.py \
-#       --cfg-options data_root=/path/to/camvid/images/train
+#       --work-dir work_dirs/mixmim_camvid --cfg-options data_root=/path/to/camvid/images/train
 #   python tools/train.py configs/camvid/upernet_mixmim-c48-p4_1xb4-300_camvid.py \
 #       --cfg-options data_root=/path/to/camvid
 # From scratch: --cfg-options model.backbone.init_cfg=None
@@ -29,7 +29,7 @@ model = dict(
         out_indices=(0, 1, 2),
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='work_dirs/mixmim_mixmim-c48-p4_1xb64-coslr-4e_folder-128px/epoch_4.pth',
+            checkpoint='work_dirs/mixmim_camvid/epoch_4.pth',
             prefix='backbone.',
         ),
     ),

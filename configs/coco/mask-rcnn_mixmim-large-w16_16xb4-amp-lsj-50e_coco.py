@@ -1,9 +1,9 @@
 # Mask R-CNN on COCO, MixMIM-L (2205.13137): its four maps, a norm each, an FPN
-#   tools/dist_train.sh configs/coco/mask-rcnn_mixmim-large-w16_16xb4-amp-lsj-50e_coco.py 16 \
+#   NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 tools/dist_train.sh configs/coco/mask-rcnn_mixmim-large-w16_16xb4-amp-lsj-50e_coco.py 8 \
 #       --cfg-options model.backbone.init_cfg.checkpoint=PRE_TRAINED.pth
 # Hardware: batch 64, 16 GPUs; memory and hours: not measured by us.
-# Expected: the paper's 54.1 box AP, 48.1 mask AP. Its recipe is not published: this one
-# is ours and was not run on COCO.
+# Expected: an article's 54.1 box AP, 48.1 mask AP. We do not know its recipe: this one is
+# ours and was not run on COCO.
 _base_ = [
     '../_base_/models/mask-rcnn_vitdet.py',
     '../_base_/datasets/coco_lsj.py',

@@ -1,5 +1,5 @@
 # DeepMIM (2303.08817) over MixMIM (2205.13137), MixMIM-B, 300 epochs on ImageNet
-#   tools/dist_train.sh configs/deepmim/deepmim_mixmim-base-w14_16xb128-amp-coslr-300e_in1k.py 16
+#   NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 tools/dist_train.sh configs/deepmim/deepmim_mixmim-base-w14_16xb128-amp-coslr-300e_in1k.py 8
 # Hardware: 16 GPUs, batch 2048, with another number add --auto-scale-lr; memory and hours:
 # not measured by us.
 # Expected: no number known to us; nobody has published this product. Supervised are two

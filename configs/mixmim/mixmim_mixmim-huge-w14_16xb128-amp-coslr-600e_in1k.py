@@ -1,5 +1,5 @@
 # MixMIM (MixMAE, 2205.13137), MixMIM-H, 600 epochs on ImageNet
-#   tools/dist_train.sh configs/mixmim/mixmim_mixmim-huge-w14_16xb128-amp-coslr-600e_in1k.py 16
+#   NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 tools/dist_train.sh configs/mixmim/mixmim_mixmim-huge-w14_16xb128-amp-coslr-600e_in1k.py 8
 # Hardware: 16 GPUs, batch 2048 (dist_train.sh says how to use several machines); with
 # another number add --auto-scale-lr; memory: not measured by us; hours: not published.
 # Expected: no published number. No script is published for this size: the

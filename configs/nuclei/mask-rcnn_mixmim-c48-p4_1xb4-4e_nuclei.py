@@ -1,6 +1,6 @@
 # Mask R-CNN on cell nuclei, a small MixMIM encoder, its three maps, an FPN
 #   python tools/train.py configs/folder/mixmim_mixmim-c48-p4_1xb64-coslr-4e_folder-128px.py \
-#       --cfg-options data_root=/path/to/nuclei/train
+#       --work-dir work_dirs/mixmim_nuclei --cfg-options data_root=/path/to/nuclei/train
 #   python tools/train.py configs/nuclei/mask-rcnn_mixmim-c48-p4_1xb4-4e_nuclei.py \
 #       --cfg-options data_root=/path/to/nuclei
 # From scratch: --cfg-options model.backbone.init_cfg=None
@@ -29,7 +29,7 @@ model = dict(
         out_indices=(0, 1, 2),
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='work_dirs/mixmim_mixmim-c48-p4_1xb64-coslr-4e_folder-128px/epoch_4.pth',
+            checkpoint='work_dirs/mixmim_nuclei/epoch_4.pth',
             prefix='backbone.',
         ),
     ),

@@ -1,6 +1,6 @@
 # Mask R-CNN on cell nuclei, ViT-micro/8 with a simple feature pyramid
 #   python tools/train.py configs/folder/mae_vit-micro-p8_1xb64-coslr-8e_folder-128px.py \
-#       --cfg-options data_root=/path/to/nuclei/train
+#       --work-dir work_dirs/mae_nuclei --cfg-options data_root=/path/to/nuclei/train
 #   python tools/train.py configs/nuclei/mask-rcnn_vit-micro-p8_1xb4-4e_nuclei.py \
 #       --cfg-options data_root=/path/to/nuclei
 # From scratch: --cfg-options model.backbone.init_cfg=None
@@ -26,7 +26,7 @@ model = dict(
         final_norm=False,
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='work_dirs/mae_vit-micro-p8_1xb64-coslr-8e_folder-128px/epoch_8.pth',
+            checkpoint='work_dirs/mae_nuclei/epoch_8.pth',
             prefix='backbone.',
         ),
     ),

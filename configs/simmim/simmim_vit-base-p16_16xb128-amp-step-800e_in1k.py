@@ -1,5 +1,5 @@
 # SimMIM (2111.09886), ViT-B/16, 800 epochs on ImageNet, as a baseline
-#   tools/dist_train.sh configs/simmim/simmim_vit-base-p16_16xb128-amp-step-800e_in1k.py 16
+#   NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 tools/dist_train.sh configs/simmim/simmim_vit-base-p16_16xb128-amp-step-800e_in1k.py 8
 # Hardware: 16 GPUs, batch 2048 (dist_train.sh says how to use several machines); with
 # another number add --auto-scale-lr; memory: not measured by us; hours: not published.
 # Expected: not known for this encoder; officially 83.8 top-1 fine-tuned, with relative

@@ -39,8 +39,13 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> dict[str, Any]:
     """Read a ``.safetensors`` or torch file onto the CPU.
 
     ``trust`` unpickles whatever the file holds: that can run any code its author put
-    there. Raises ValueError if the file is missing, broken, or needs ``trust``.
+    there. Raises ValueError if it is an address, missing, broken, or needs ``trust``.
     """
+    if '://' in str(path):
+        raise ValueError(
+            f'Cannot read the checkpoint {path}: expected a file, got an address. '
+            'Download it, and give the path.'
+        )
     path = Path(path)
     if not path.is_file():
         kind = 'a folder' if path.is_dir() else 'no such file'

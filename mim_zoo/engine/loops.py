@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from mmengine.dist import get_world_size
@@ -11,6 +13,16 @@ from mmengine.runner import ValLoop as MMEngineValLoop
 from torch.utils.data import DataLoader
 
 from mim_zoo.registry import LOOPS
+
+_WHERE = (  # what decides which images a data set finds
+    'data_root',
+    'ann_file',
+    'data_prefix',
+    'img_suffix',
+    'seg_map_suffix',
+    'metainfo',
+    'filter_cfg',
+)
 
 
 def batch_size_of(loader: DataLoader) -> int | None:
@@ -61,6 +73,25 @@ def check_batches(loader: DataLoader) -> None:
         'and drop_last=True drops what is left over. Fix: a smaller batch_size (at '
         f'most {len(sampler_of(loader))}), drop_last=False, or more images.'
     )
+
+
+@contextmanager
+def says_what_is_empty(loader: Any) -> Iterator[None]:
+    """ValueError with the settings of a data set in which MMEngine finds no image."""
+    try:
+        yield
+    except ValueError as error:
+        if 'need at least one array to concatenate' not in str(error):
+            raise
+        part = loader['dataset']
+        while isinstance(part.get('dataset'), Mapping):
+            part = part['dataset']
+        settings = [f'{key}={part[key]!r}' for key in _WHERE if part.get(key)]
+        raise ValueError(
+            f'{part.get("type")}: got no image by {", ".join(settings)}; expected one '
+            'or more with annotations. Fix: the folders, the suffixes of images and '
+            'masks, and the names of classes, which must be those of the annotations.'
+        ) from error
 
 
 def _length(data: Any) -> int | None:

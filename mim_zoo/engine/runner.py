@@ -19,7 +19,7 @@ from .checkpoint import check_whole, local_backend_args, newest_whole_checkpoint
 from .data_root import fill_data_root
 from .distributed import cpu_wrapper_cfg, init_gloo, on_cpu
 from .loading import load_weights, read_checkpoint, state_dict_of
-from .loops import check_batches, check_schedule, sampler_of
+from .loops import check_batches, check_schedule, sampler_of, says_what_is_empty
 from .memory import keep_freed_memory
 from .rates import scale_rates
 from .resuming import (
@@ -119,12 +119,13 @@ class ZooRunner(Runner):
     ) -> DataLoader:
         """Build a dataloader, the config's ``data_root`` filled in.
 
-        Raises ValueError when ``drop_last`` leaves it no batch.
+        Raises ValueError if it has no image, or ``drop_last`` leaves no batch.
         """
         filled = fill_data_root(dataloader, self.cfg)
         if isinstance(filled, dict) and not filled.get('num_workers'):
             filled.pop('persistent_workers', None)  # there is none to persist
-        loader = Runner.build_dataloader(filled, seed, diff_rank_seed)
+        with says_what_is_empty(filled):
+            loader = Runner.build_dataloader(filled, seed, diff_rank_seed)
         check_batches(loader)
         return loader
 

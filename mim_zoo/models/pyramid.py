@@ -28,12 +28,21 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def check_maps(maps: Sequence[Tensor], wanted: int, neck: nn.Module) -> None:
-    """ValueError unless the encoder gives so many maps."""
+def check_maps(
+    maps: Sequence[Tensor], channels: Sequence[int | None], neck: nn.Module
+) -> None:
+    """ValueError unless the encoder gives a map of so many channels each; None: any."""
+    name, wanted = type(neck).__name__, len(channels)
     if len(maps) != wanted:
         raise ValueError(
-            f'{type(neck).__name__}: got {len(maps)} map(s) of the backbone, expected '
-            f'{wanted}; set backbone.out_indices to {wanted} of its blocks'
+            f'{name}: got {len(maps)} map(s) of the backbone, expected {wanted}; set '
+            f'backbone.out_indices to {wanted} of its blocks (MixMIMViT: stages)'
+        )
+    found = [x.shape[1] for x in maps]
+    if any(want not in (None, got) for want, got in zip(channels, found)):
+        raise ValueError(
+            f'{name}: got maps of {found} channels, expected {list(channels)}; set the '
+            "neck's channels to the encoder's"
         )
 
 
@@ -84,7 +93,7 @@ class SimpleFeaturePyramid(BaseModule):
                 f'in_channels: got {in_channels}, expected a multiple of 4, as '
                 'channels are halved twice'
             )
-        self.extra = num_outs - len(SCALES)
+        self.in_channels, self.extra = in_channels, num_outs - len(SCALES)
         half, quarter = in_channels // 2, in_channels // 4
         widths = ((in_channels, half, quarter), (in_channels, half), (in_channels,))
         self.levels = nn.ModuleList()
@@ -101,7 +110,7 @@ class SimpleFeaturePyramid(BaseModule):
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """One map (B, D, h, w) to ``num_outs`` (B, C, h_i, w_i), fine to coarse."""
-        check_maps(maps, 1, self)
+        check_maps(maps, [self.in_channels], self)
         levels = [level(maps[0]) for level in self.levels]
         for _ in range(self.extra):
             levels.append(F.max_pool2d(levels[-1], 1, stride=2))
@@ -129,6 +138,7 @@ class TapPyramid(BaseModule):
             raise ValueError(
                 f'norm: got {norm!r}, expected one of {list(PYRAMID_NORMS)}'
             )
+        self.in_channels = in_channels
         widths = [in_channels] * 3
         self.levels = nn.ModuleList(
             rescale(widths, scale, PYRAMID_NORMS[norm](in_channels)) for scale in SCALES
@@ -136,7 +146,7 @@ class TapPyramid(BaseModule):
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Four maps (B, D, h, w) to four (B, D, h_i, w_i), fine to coarse."""
-        check_maps(maps, len(SCALES), self)
+        check_maps(maps, [self.in_channels] * len(SCALES), self)
         return tuple(level(x) for level, x in zip(self.levels, maps))
 
 
@@ -157,11 +167,12 @@ class TapNorm(BaseModule):
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
+        self.channels = tuple(channels)
         self.norms = nn.ModuleList(
             nn.Identity() if c is None else ChannelNorm(c, eps) for c in channels
         )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps, normed."""
-        check_maps(maps, len(self.norms), self)
+        check_maps(maps, self.channels, self)
         return tuple(norm(x) for norm, x in zip(self.norms, maps))

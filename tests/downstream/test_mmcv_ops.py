@@ -69,9 +69,14 @@ def test_the_backward_is_that_of_the_forward() -> None:
     torch.testing.assert_close((align(other, rois) * grad).sum(), (other * found).sum())
 
 
-def test_the_maximum_is_refused() -> None:
+@pytest.mark.parametrize('operator', ['roi_align_forward', 'roi_align_backward'])
+def test_the_maximum_is_refused(operator) -> None:
+    x, none = torch.zeros(1, 1, 4, 4), torch.zeros(0)
+    arguments = (x, torch.zeros(1, 5), x, none, none)
     with pytest.raises(ValueError, match="got pool_mode='max', expected 'avg'"):
-        mmcv_ops._check_average(0)
+        getattr(mmcv_ops, operator)(
+            *arguments, aligned_height=2, aligned_width=2, pool_mode=0, **POOL
+        )
 
 
 def test_the_finder_knows_one_name() -> None:

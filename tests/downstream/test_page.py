@@ -61,6 +61,7 @@ def test_a_config_elsewhere(tmp_path: Path) -> None:
         dict(optimizer=cfg.optim_wrapper.optimizer), cfg.optim_wrapper.paramwise_cfg
     )(model)
     assert len({group['lr'] for group in wrapper.optimizer.param_groups}) == 13
+    assert encoder.pos_embed.requires_grad
     assert cfg.optim_wrapper.constructor == 'mim_zoo.LayerDecayConstructor'
 
 

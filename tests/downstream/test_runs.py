@@ -17,6 +17,7 @@ from PIL import Image
 from shrink import shrink
 
 from mim_zoo import cli
+from mim_zoo.datasets.shapes import CLASSES
 from mim_zoo.engine.data_root import fill_data_root
 
 ROOT = CONFIGS.parent
@@ -90,16 +91,32 @@ def dumped(path: Path, data: Path, folder: Path) -> Path:
     return config
 
 
-def run(*command: object, **options) -> str:
+def run(*command: object, shell: str | None = None) -> str:
+    program = [shell] if shell else [sys.executable, '-W', 'ignore']
     done = subprocess.run(
-        [sys.executable, '-W', 'ignore', *map(str, command)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        **options,
+        [*program, *map(str, command)], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
+
+
+def of_shapes(package: str) -> list[str]:
+    """Options that put a small config on shapes, but for the folder."""
+    classes = CLASSES if package == 'mmdet' else ('background', *CLASSES)
+    options = ['model.backbone.init_cfg=None']
+    for split in ('train', 'val', 'test'):
+        dataset = f'{split}_dataloader.dataset'
+        options += [f'{dataset}.metainfo.classes=({",".join(classes)})']
+        if package == 'mmdet':
+            part = 'train' if split == 'train' else 'val'
+            options += [f'{dataset}.data_prefix.img=images/{part}/']
+    if package == 'mmseg':
+        heads, length = ('decode_head', 'auxiliary_head'), 'max_iters=4'
+        options += ['default_hooks.checkpoint.interval=4']
+    else:
+        heads, length = ('roi_head.bbox_head', 'roi_head.mask_head'), 'max_epochs=2'
+    options += [f'model.{head}.num_classes={len(classes)}' for head in heads]
+    return [*options, f'train_cfg.{length}', 'train_cfg.val_interval=2']
 
 
 @pytest.mark.slow
@@ -109,12 +126,36 @@ def run(*command: object, **options) -> str:
 )
 def test_tools_of_others_run_our_configs(package, path, saved, data, tmp_path) -> None:
     tools = Path(find_spec(package).origin).parent / '.mim' / 'tools'
-    config, work_dir = dumped(path, data, tmp_path), tmp_path / 'theirs'
-    run(tools / 'train.py', config, '--work-dir', work_dir)
+    work_dir = tmp_path / 'theirs'
+    options = ['--work-dir', work_dir, '--cfg-options', *of_shapes(package)]
+    for split in ('train', 'val', 'test'):  # theirs know no data_root of a whole config
+        options += [f'{split}_dataloader.dataset.data_root={data}/']
+        if package == 'mmdet' and split != 'train':
+            options += [f'{split}_evaluator.ann_file={data}/val.json']
+    run(tools / 'train.py', path, *options)
     assert (work_dir / saved).is_file()
     if package == 'mmseg':  # mmdet's imports mmcv's operators before the config
-        found = run(tools / 'test.py', config, work_dir / saved, '--work-dir', work_dir)
+        found = run(tools / 'test.py', path, work_dir / saved, *options)
         assert 'mIoU' in found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('package', 'path', 'saved', 'metric'),
+    [
+        ('mmdet', NUCLEI, 'epoch_2.pth', 'coco/segm_mAP'),
+        ('mmseg', CAMVID, 'iter_4.pth', 'mIoU'),
+    ],
+)
+def test_two_processes(package, path, saved, metric, data, tmp_path) -> None:
+    work_dir, out = tmp_path / 'ours', tmp_path / 'metrics.json'
+    options = ['--work-dir', work_dir, '--cfg-options', *of_shapes(package)]
+    options += [f'data_root={data}/', 'train_dataloader.batch_size=2']
+    tools = ROOT / 'tools'
+    run(tools / 'dist_train.sh', path, 2, *options, shell='bash')
+    command = [tools / 'dist_test.sh', path, work_dir / saved, 2, '--out', out]
+    run(*command, *options, shell='bash')
+    assert 0 <= json.loads(out.read_text())[metric] <= 100
 
 
 @pytest.mark.slow
@@ -135,6 +176,38 @@ def test_our_tools_train_test_and_draw(path, saved, metric, data, tmp_path) -> N
     drawn = sorted(p for p in pictures.rglob('*') if p.suffix in ('.png', '.jpg'))
     assert len(drawn) == 2
     assert np.asarray(Image.open(drawn[0])).shape[2] == 3
+
+
+@pytest.mark.parametrize('head', ['bbox_head', 'mask_head'])
+def test_heads_have_as_many_classes_as_the_data(head, shrunk) -> None:
+    cfg = shrunk(NUCLEI)
+    cfg.model.roi_head[head].num_classes = 2
+    runner = cli.build_runner(cfg)
+    with pytest.raises(
+        ValueError, match=rf'{head}: got num_classes=2, expected 5.*star'
+    ):
+        runner.train()
+
+
+def test_segmenters_have_as_many_classes_as_the_data(shrunk) -> None:
+    cfg = shrunk(CAMVID)
+    cfg.model.auxiliary_head.num_classes = 4
+    with pytest.raises(ValueError, match=r'model\.auxiliary_head: got num_classes=4'):
+        cli.build_runner(cfg).val()
+
+
+@pytest.mark.parametrize(
+    ('path', 'setting', 'words'),
+    [
+        (NUCLEI, dict(metainfo=dict(classes=('nucleus',))), 'CocoDataset.*nucleus'),
+        (CAMVID, dict(img_suffix='.tiff'), r"BaseSegDataset.*img_suffix='\.tiff'"),
+    ],
+)
+def test_data_without_an_image(path, setting, words, shrunk) -> None:
+    cfg = shrunk(path)
+    cfg.train_dataloader.dataset.update(setting)
+    with pytest.raises(ValueError, match=f'{words}.*Fix'):
+        cli.build_runner(cfg).train()
 
 
 def test_pictures_need_a_hook_that_draws() -> None:

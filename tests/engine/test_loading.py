@@ -126,6 +126,13 @@ def test_unreadable_files_are_named_with_their_size(tmp_path, suffix, damage):
     assert expected.get(damage, size) in said
 
 
+def test_an_address_is_no_file():
+    with pytest.raises(
+        ValueError, match=r'https://example\.org/w\.pth: expected a file'
+    ):
+        read_checkpoint('https://example.org/w.pth')
+
+
 def test_wrappings_are_removed():
     plain = {'a.b': torch.ones(1)}
     assert state_dict_of(plain) == plain

@@ -82,6 +82,15 @@ def test_a_wrong_number_of_maps(neck: nn.Module, maps: int, message: str) -> Non
         neck([torch.randn(1, 8, 2, 2)] * maps)
 
 
+@pytest.mark.parametrize(
+    ('neck', 'maps'),
+    [(SimpleFeaturePyramid(8), 1), (TapPyramid(8), 4), (TapNorm([8, None]), 2)],
+)
+def test_maps_of_another_width(neck: nn.Module, maps: int) -> None:
+    with pytest.raises(ValueError, match=r'maps of \[16.* channels, expected \[8'):
+        neck([torch.randn(1, 16, 2, 2)] * maps)
+
+
 def test_bad_options() -> None:
     with pytest.raises(ValueError, match='num_outs: got 3'):
         SimpleFeaturePyramid(8, num_outs=3)

@@ -6,4 +6,5 @@ default_hooks = dict(
     checkpoint=dict(type='mim_zoo.SafeCheckpointHook', interval=1, max_keep_ckpts=3),
 )
 
+custom_hooks = [dict(type='mim_zoo.NumClassesHook')]
 randomness = dict(seed=0)

@@ -3,4 +3,5 @@ _base_ = __import__('mmseg').__path__[0] + '/.mim/configs/_base_/default_runtime
 
 custom_imports = dict(imports=['mim_zoo.models', 'mim_zoo.engine', 'mim_zoo.datasets'])
 
+custom_hooks = [dict(type='mim_zoo.NumClassesHook')]
 randomness = dict(seed=0)

@@ -1,5 +1,5 @@
-# dBOT's (2209.03917) for a batch of 16: 12 epochs. fp16, not bf16: mmdet gives boxes the
-# precision of the maps, and bf16 moves them by up to 4 px.
+# dBOT's (2209.03917) for a batch of 16: 12 epochs. fp16, not bf16: mmdet's anchors have
+# the precision of the RPN's scores.
 optim_wrapper = dict(
     type='mim_zoo.AmpOptimWrapper',
     dtype='float16',

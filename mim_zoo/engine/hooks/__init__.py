@@ -3,6 +3,7 @@
 from .compile_blocks import CompileBlocksHook
 from .learning import ExplainedShareHook, FusionWeightsHook, KNNHook
 from .non_finite import NonFiniteLossError, NonFiniteLossHook
+from .num_classes import NumClassesHook
 from .picture import ReconstructionHook
 from .progress import ProgressHook
 from .runtime_info import LazyRuntimeInfoHook
@@ -22,6 +23,7 @@ __all__ = [
     'MomentumTeacherHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',
+    'NumClassesHook',
     'ProgressHook',
     'ReconstructionHook',
     'SeedHook',
