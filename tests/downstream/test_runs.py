@@ -1,6 +1,8 @@
 """Detectors and segmenters train, save, resume, test, in both encoder families."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -93,8 +95,15 @@ def dumped(path: Path, data: Path, folder: Path) -> Path:
 
 def run(*command: object, shell: str | None = None) -> str:
     program = [shell] if shell else [sys.executable, '-W', 'ignore']
+    with socket.socket() as free:  # where the processes of a script meet
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
     done = subprocess.run(
-        [*program, *map(str, command)], capture_output=True, text=True, timeout=300
+        [*program, *map(str, command)],
+        env={**os.environ, 'PORT': port, 'PYTHON': sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
