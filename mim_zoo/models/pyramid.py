@@ -31,7 +31,10 @@ class ChannelNorm(nn.LayerNorm):
 def check_maps(
     maps: Sequence[Tensor], channels: Sequence[int | None], neck: nn.Module
 ) -> None:
-    """ValueError unless the encoder gives a map of so many channels each; None: any."""
+    """ValueError unless there is a map (B, D_i, h_i, w_i) for each of these D_i.
+
+    None stands for any D_i.
+    """
     name, wanted = type(neck).__name__, len(channels)
     if len(maps) != wanted:
         raise ValueError(
