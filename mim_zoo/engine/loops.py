@@ -10,6 +10,7 @@ from mmengine.dist import get_world_size
 from mmengine.runner import EpochBasedTrainLoop
 from mmengine.runner import TestLoop as MMEngineTestLoop
 from mmengine.runner import ValLoop as MMEngineValLoop
+from torch import nn
 from torch.utils.data import DataLoader
 
 from mim_zoo.registry import LOOPS
@@ -142,7 +143,27 @@ class EpochTrainLoop(EpochBasedTrainLoop):
     """MMEngine's loop by epoch; its first epoch starts where a checkpoint was written.
 
     The sampler skips what was seen (``set_start``): nothing is loaded to be dropped.
+    From a checkpoint at the end of an epoch that epoch is evaluated first, if it is its
+    turn: the former run may have ended before it was.
     """
+
+    def run(self) -> nn.Module:
+        """Train until the last epoch; the model."""
+        self.runner.call_hook('before_train')
+        if 0 < self._iter == self._epoch * len(self.dataloader):
+            self._evaluate()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._evaluate()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _evaluate(self) -> None:
+        """Evaluate what this epoch ended with, if it is its turn."""
+        self._decide_current_val_interval()
+        turn = self._epoch == self._max_epochs or self._epoch % self.val_interval == 0
+        if self.runner.val_loop is not None and self._epoch >= self.val_begin and turn:
+            self.runner.val_loop.run()
 
     def run_epoch(self) -> None:
         """Run what is left of this epoch, which may be nothing but its hooks."""

@@ -102,6 +102,35 @@ def test_resumed_run_remembers_the_untrained_model(cfg, tmp_path):
     assert [point['iter'] for point in after['evaluations']] == [0, 2, 4]
 
 
+@HOOKS.register_module(force=True)
+class StopsBeforeEvaluation(Hook):
+    """Stands for what ends a run between an epoch's checkpoint and its evaluation."""
+
+    priority = 'HIGHEST'
+
+    def __init__(self, at):
+        self.at = at
+
+    def before_val(self, runner):
+        if runner.iter == self.at:
+            raise InterruptedError
+
+
+@pytest.mark.parametrize('epoch', [1, 2])
+def test_no_epoch_goes_without_its_evaluation(cfg, tmp_path, epoch):
+    cfg.default_hooks.checkpoint.interval = 1
+    cfg.custom_hooks.append(dict(type='StopsBeforeEvaluation', at=2 * epoch))
+    with pytest.raises(InterruptedError):
+        run(cfg)
+    assert (tmp_path / f'epoch_{epoch}.pth').is_file()
+    del cfg.custom_hooks[-1]
+    cfg.resume = True
+    run(cfg)
+    found = summary_of(tmp_path)
+    assert [point['iter'] for point in found['evaluations']] == [0, 2, 4]
+    assert found['trained'].items() <= found['evaluations'][-1].items()
+
+
 def summary_of(tmp_path):
     return json.loads((tmp_path / 'summary.json').read_text())
 
