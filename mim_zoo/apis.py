@@ -58,13 +58,15 @@ def get_model(
         kwargs: arguments of the encoder, or values that replace those in the config's
             model.
     """
-    encoder = _encoder(str(name), kwargs)
-    model = _from_config(name, kwargs) if encoder is None else encoder
+    found = _named_encoder(str(name), kwargs)
+    state = {} if pretrained is None else _weights(pretrained, trust)
+    model: nn.Module
+    if found is None:
+        model, prefix = _from_config(name, kwargs), ''
+    else:
+        kind, options = found
+        model, prefix = kind(**_with_norm_of(state, options)), 'backbone.'
     if pretrained is not None:
-        state = state_dict_of(read_checkpoint(pretrained, trust))
-        if guess_format(state) is not None:
-            state = to_ours(state).state
-        prefix = '' if encoder is None else 'backbone.'
         report = load_weights(model, state, prefix=prefix)
         check_shapes(report.mismatched, pretrained)
     return model.eval()
@@ -108,8 +110,32 @@ def extract_features(
     return torch.cat(features).cpu()
 
 
-def _encoder(name: str, options: dict[str, Any]) -> Encoder | None:
-    """The encoder of that name, None if it is none of an encoder."""
+def _weights(path: str | Path, trust: bool) -> dict[str, Tensor]:
+    """Those of a file, in our names if its own are known."""
+    state = state_dict_of(read_checkpoint(path, trust))
+    return state if guess_format(state) is None else to_ours(state).state
+
+
+def _with_norm_of(state: dict[str, Tensor], options: dict[str, Any]) -> dict[str, Any]:
+    """Options of an encoder for a file: without a final norm if that has none.
+
+    A fine-tuned model has its norm after pooling (``fc_norm``), in the head.
+    """
+    name = 'backbone.norm.weight'
+    if name in state or not any(key.startswith('backbone.') for key in state):
+        return options
+    if options.get('final_norm'):
+        raise ValueError(
+            f'final_norm=True: got a file without {name}, as of fine-tuned models with '
+            'fc_norm, expected one that has it; leave final_norm out'
+        )
+    return {**options, 'final_norm': False}
+
+
+def _named_encoder(
+    name: str, options: dict[str, Any]
+) -> tuple[type[Encoder], dict[str, Any]] | None:
+    """Class and arguments of the encoder of that name, None if it names none."""
     kind: type[Encoder]
     named: dict[str, Any]
     if match := _PLAIN.fullmatch(name):
@@ -124,7 +150,7 @@ def _encoder(name: str, options: dict[str, Any]) -> Encoder | None:
             f'{name}: got {", ".join(wrong)}, expected options of {kind.__name__} that '
             f'the name does not say: {", ".join(known)}'
         )
-    return kind(**named, **options)
+    return kind, {**named, **options}
 
 
 def _from_config(name: str | Path, changes: dict[str, Any]) -> nn.Module:

@@ -84,8 +84,6 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / find_config(args.config).stem)
-    if cfg.get('load_from'):
-        check_file(cfg.load_from, 'load_from')
     return cfg
 
 
@@ -137,12 +135,14 @@ def enable_auto_scale_lr(cfg: Config) -> None:
 
 
 def enable_resume(cfg: Config, resume: str) -> None:
-    """Go on from a file, or ('auto') from the newest whole one of the work folder."""
-    cfg.resume = True
-    cfg.load_from = None
+    """Go on from a file, or ('auto') from the newest whole one of the work folder.
+
+    Where there is none yet, 'auto' leaves it to the config's ``load_from``.
+    """
+    cfg.resume = 'auto'
     if resume != 'auto':
         check_file(resume, '--resume')
-        cfg.load_from = resume
+        cfg.resume, cfg.load_from = True, resume
 
 
 def enable_pictures(cfg: Config, folder: str) -> None:
@@ -164,7 +164,9 @@ def enable_pictures(cfg: Config, folder: str) -> None:
 
 
 def check_pretrained(cfg: Config) -> None:
-    """End the command if a file that the model starts from is missing."""
+    """End the command if a file that the run starts from is missing."""
+    if cfg.get('load_from') and cfg.get('resume') != 'auto':
+        check_file(cfg.load_from, 'load_from')
     for key in keys_of(cfg.model):
         owner, _, last = key.rpartition('.')
         if last == 'checkpoint' and owner.split('.')[-1] == 'init_cfg':

@@ -10,7 +10,7 @@ import mim_zoo
 from mim_zoo import apis, cli, extract_features, get_model, list_models, paths
 from mim_zoo.conversion import convert
 from mim_zoo.engine.loading import save_state_dict
-from mim_zoo.models import MIM, MIMViT, MixMIMViT
+from mim_zoo.models import MIM, Classifier, MIMViT, MixMIMViT
 
 CONFIG = """
 model = dict(
@@ -117,6 +117,42 @@ def test_pretrained_hierarchical_encoder_in_foreign_names(tmp_path):
     assert extract_features(model, torch.rand(2, 3, 32, 32) * 255).shape == (2, 96)
     with pytest.raises(ValueError, match=r'min_share|other'):
         micro(pretrained=tmp_path / 'mmpretrain.pth')
+
+
+@pytest.mark.parametrize('name', ['mim_vit_micro_patch4', 'mim_mixmim_micro'])
+@pytest.mark.parametrize('target', ['ours', 'theirs'])
+def test_the_encoder_of_a_fine_tuned_model_has_no_norm_of_its_own(
+    tmp_path, name, target
+):
+    kind = dict(type='MixMIMViT' if 'mixmim' in name else 'MIMViT', arch='micro')
+    size = dict(patch_size=4) if kind['type'] == 'MIMViT' else {}
+    torch.manual_seed(0)
+    source = Classifier(dict(**kind, **size, img_size=32), 3).eval()
+    state = source.state_dict()
+    if target == 'theirs':
+        form = 'timm' if size else 'mixmim'
+        state = convert(state, form, backbone_only=not size).state
+    path = tmp_path / 'tuned.pth'
+    save_state_dict(state, path)
+    images = torch.rand(2, 3, 32, 32) * 255
+    features = extract_features(get_model(name, path, img_size=32), images)
+    assert torch.equal(features, extract_features(source.backbone, images))
+    for norm in (False, True):
+        made = dict(pretrained=path, img_size=32, final_norm=norm)
+        if not norm:
+            assert not list(get_model(name, **made).norm.parameters())
+            continue
+        with pytest.raises(ValueError, match=r'final_norm=True: got a file without'):
+            get_model(name, **made)
+
+
+def test_the_encoder_of_a_file_with_a_norm_has_one(tmp_path):
+    source = micro()
+    torch.nn.init.uniform_(source.norm.weight)
+    save_state_dict(source.state_dict(), tmp_path / 'w.pth')
+    for options in ({}, dict(final_norm=True)):
+        model = micro(pretrained=tmp_path / 'w.pth', **options)
+        assert torch.equal(model.norm.weight, source.norm.weight)
 
 
 def test_pretrained_positions_are_resampled(tmp_path):

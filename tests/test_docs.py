@@ -70,8 +70,8 @@ def test_a_new_encoder_is_one_downstream_too(page: dict[str, Any]) -> None:
     assert encoder(torch.randn(2, 3, 32, 32))[0].shape == (2, 32, 4, 4)
     model = MODELS.build(
         dict(type='Classifier', backbone=dict(type='MixerEncoder'), num_classes=3)
-        | dict(head_norm=None)
     )
+    assert isinstance(model.backbone.norm, torch.nn.Identity)
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 3)
 
 

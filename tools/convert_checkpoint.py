@@ -10,9 +10,10 @@ Plain ViTs (MAE, PixMIM, MFF, their fine-tuned models): ours, mae, timm, mmpretr
 DeepMIM and dBOT: these, and deepmim or dbot with the decoders; what they fine-tuned,
 and dBOT's teachers, have the names of timm. dBOT's symmetric models, named as BEiT's:
 ours, dbot. MixMIM, pre-trained or fine-tuned: ours, mixmim, mmpretrain. The format of
-the source is recognised by its names. What was written is read back and compared, and
-must fill an encoder of ours; a timm file must build a timm model that computes the
-same.
+the source is recognised by its names. How a classifier pools stands in the config that
+training checkpoints of ours hold; for other files of ours say it by --pool. What was
+written is read back and compared, and must fill an encoder of ours; a timm file must
+build a timm model that computes the same.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from mim_zoo.conversion import (  # noqa: E402
     convert,
     to_ours,
 )
+from mim_zoo.conversion.pooling import POOLS, stored_pool  # noqa: E402
 from mim_zoo.conversion.shapes import (  # noqa: E402
     build_encoder,
     compare_with_timm,
@@ -69,7 +71,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--force', action='store_true', help='overwrite the target')
     parser.add_argument(
-        '--num-heads', type=int, help="of plain ViTs whose width is no known model's"
+        '--num-heads', type=int, help='of plain ViTs that are no known architecture'
+    )
+    parser.add_argument(
+        '--pool',
+        choices=POOLS,
+        help='of a classifier whose file does not say: the mean of the patches, or the '
+        'class token',
     )
     return parser.parse_args(argv)
 
@@ -81,11 +89,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ValueError(f'{args.dst}: expected a name that ends in one of {SUFFIXES}')
     if args.dst.exists() and not args.force:
         raise ValueError(f'{args.dst} exists; pass --force to overwrite it')
-    source = state_dict_of(read_checkpoint(args.src, args.trust))
-    done = convert(source, args.to, args.backbone_only)
-    ours = convert(source, 'ours', args.backbone_only).state
+    checkpoint = read_checkpoint(args.src, args.trust)
+    source = state_dict_of(checkpoint)
+    pool = agreed_pool(args, stored_pool(args.src, checkpoint))
+    done = convert(source, args.to, args.backbone_only, pool)
+    ours = convert(source, 'ours', args.backbone_only, pool).state
+    if args.pool and done.pool is None:
+        raise ValueError(f'--pool: no classifier is kept of {args.src}; leave it out')
     print(f'source:  {args.src}, names of {done.source}')
     print(f'model:   {describe(ours)}')
+    if done.pool:
+        print(f'pooling: {done.pool}')
     print(f'dropped: {", ".join(done.dropped) or "nothing"}')
     if done.folded:
         print(f'folded into the head: {", ".join(done.folded)}')
@@ -98,12 +112,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         official = args.to in ('mae', 'mixmim', 'deepmim', 'dbot')
         key = 'model' if official else 'state_dict'
-        save_state_dict(done.state, unchecked, {'names': args.to}, key)
+        notes = {'names': args.to, **({'pool': done.pool} if done.pool else {})}
+        save_state_dict(done.state, unchecked, notes, key)
         check(unchecked, done, ours, args)
         unchecked.replace(args.dst)
     finally:
         unchecked.unlink(missing_ok=True)
     print(f'written: {args.dst}, {len(done.state)} tensors, names of {args.to}')
+
+
+def agreed_pool(args: argparse.Namespace, stored: str | None) -> str | None:
+    """Asked for, or stored; ValueError if these differ."""
+    if args.pool and stored and args.pool != stored:
+        raise ValueError(
+            f'--pool {args.pool}: {args.src} says that its classifier has '
+            f'pool={stored!r}; leave --pool out'
+        )
+    return args.pool or stored
 
 
 def some(names: Sequence[str]) -> str:
@@ -127,8 +152,8 @@ def check(
     if lost:
         raise ValueError(f'{path} differs from what was written to it: {lost[:5]}')
     if args.to == 'timm':
-        name, options = timm_call(ours, args.num_heads)
-        difference = compare_with_timm(ours, path, args.num_heads)
+        name, options = timm_call(ours, args.num_heads, done.pool)
+        difference = compare_with_timm(ours, path, args.num_heads, done.pool)
         given = ''.join(f', {k}={v!r}' for k, v in options.items())
         print(f"timm.create_model('{name}'{given}, checkpoint_path='{args.dst}')")
         print(f'checked: largest difference to timm {difference:.1e}')

@@ -1,7 +1,8 @@
 # UperNet on ADE20K, ViT-B/16 (the recipe of BEiT, 2106.08254, as used after MAE)
 #   tools/dist_train.sh configs/ade20k/upernet_vit-base-p16_8xb2-amp-160k_ade20k-512x512.py 8 \
 #       --cfg-options model.backbone.init_cfg.checkpoint=PRE_TRAINED.pth
-# Any pre-trained ViT-B: MAE, PixMIM, MFF, DeepMIM, dBOT; what differs is the
+# Any pre-trained ViT-B: MAE, PixMIM, MFF, DeepMIM, dBOT (where CLIP was its teacher with
+# model.backbone.absolute_pos=False model.backbone.learned_pos=False); what differs is the
 # checkpoint and, for some published numbers, the options below.
 # Relative positions and LayerScale are new, and start without an effect.
 # Hardware: batch 16, 8 GPUs; memory and hours: not measured by us.

@@ -1,6 +1,7 @@
 # UperNet on CamVid, a small MixMIM encoder, its three maps
 #   python tools/train.py configs/folder/mixmim_mixmim-c48-p4_1xb64-coslr-4e_folder-128px.py \
-#       --work-dir work_dirs/mixmim_camvid --cfg-options data_root=/path/to/camvid/images/train
+#       --work-dir work_dirs/mixmim_camvid --cfg-options data_root=/path/to/camvid/images/train \
+#       model.head.target.normalize=False optim_wrapper.optimizer.lr=2e-3
 #   python tools/train.py configs/camvid/upernet_mixmim-c48-p4_1xb4-300_camvid.py \
 #       --cfg-options data_root=/path/to/camvid
 # From scratch: --cfg-options model.backbone.init_cfg=None

@@ -1,7 +1,8 @@
 # Mask R-CNN on COCO, ViT-B/16 with a simple feature pyramid (ViTDet, 2203.16527)
 #   NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 tools/dist_train.sh configs/coco/mask-rcnn_vit-base-p16_16xb4-amp-lsj-100e_coco.py 8 \
 #       --cfg-options model.backbone.init_cfg.checkpoint=PRE_TRAINED.pth
-# Any pre-trained ViT-B: MAE, PixMIM, MFF, DeepMIM, dBOT; only the checkpoint differs.
+# Any pre-trained ViT-B: MAE, PixMIM, MFF, DeepMIM, dBOT (but where CLIP was
+# its teacher: other relative positions); only the checkpoint differs.
 # Hardware: batch 64, 16 GPUs; hours: about 1,030 of an A100 (from the published speed).
 # Expected after MAE: 51.6 box AP, 45.9 mask AP (ViTDet's repository). Memory is not
 # measured by us. What differs from the official recipe is in the README beside this file.

@@ -40,7 +40,7 @@ model = dict(
     ),
     data_preprocessor=dict(
         type='MIMDataPreprocessor',
-        batch_transforms=[dict(type='BlockMasking', ratio=0.3)],
+        batch_transforms=[dict(type='BlockMasking', ratio=78 / 256)],
     ),
 )
 

@@ -26,7 +26,7 @@ model = dict(
     neck=dict(type='LevelFusion', outputs=[[-1]]),
     head=dict(
         type='MIMHead',
-        target=dict(type='PixelTarget', normalize=False),
+        target=dict(type='PixelTarget'),
         decoder=dict(
             type='TransformerDecoder',
             embed_dim=64,
@@ -44,7 +44,7 @@ model = dict(
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05),
     constructor='LayerDecayConstructor',
 )
 param_scheduler = [

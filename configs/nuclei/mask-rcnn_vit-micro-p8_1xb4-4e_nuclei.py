@@ -5,9 +5,10 @@
 #       --cfg-options data_root=/path/to/nuclei
 # From scratch: --cfg-options model.backbone.init_cfg=None
 # Hardware: 1 of 2 CPU cores, 13 min 27 s beside other runs.
-# Expected (measured, seed 0): 0.362 box AP, 0.362 mask AP after pre-training; 0.317 and
-# 0.325 from scratch. After pre-training on raw pixels 0.259 and 0.247: features then hold
-# the colour of the whole picture, which differs most between these.
+# Expected (measured, seed 0): 0.364 box AP, 0.360 mask AP after pre-training; 0.318 and
+# 0.324 from scratch (AMD EPYC; 0.362, 0.362; 0.317, 0.325 on an Intel Xeon). After
+# pre-training on raw pixels 0.259 and 0.247: features then hold the colour of the whole
+# picture, which differs most between these.
 _base_ = [
     '../_base_/models/mask-rcnn_small.py',
     '../_base_/datasets/nuclei.py',

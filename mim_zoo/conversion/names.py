@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from .beit import BEIT
 from .family import Family, StateDict
 from .mixmim import MIXMIM
 from .plain import PLAIN
+from .pooling import check_place, known_pool, pool_of, usual_pool
 
 TITLES = {
     'ours': 'mim_zoo',
@@ -52,7 +53,7 @@ class Conversion:
 
     ``folded`` went into other weights, ``derived`` follows from the others or from the
     model's arguments, ``idle`` are those of which a part is lost that did nothing,
-    ``dropped`` is lost.
+    ``dropped`` is lost. ``pool``: how a classifier pools, if it is known.
     """
 
     state: StateDict
@@ -61,6 +62,7 @@ class Conversion:
     folded: list[str] = field(default_factory=list)
     derived: list[str] = field(default_factory=list)
     idle: list[str] = field(default_factory=list)
+    pool: str | None = None
 
 
 def guess_format(names: Iterable[str]) -> str | None:
@@ -101,22 +103,28 @@ def to_ours(state: Mapping[str, Tensor]) -> Conversion:
                 )
             derived.append(name)
     unknown = [name for name in rest if name not in derived]
-    return Conversion(ours, source, unknown, derived=derived)
+    pool = usual_pool(ours) if 'head.weight' in ours else None
+    return Conversion(ours, source, unknown, derived=derived, pool=pool)
 
 
-def from_ours(state: Mapping[str, Tensor], target: str) -> Conversion:
+def from_ours(
+    state: Mapping[str, Tensor], target: str, pool: str | None = None
+) -> Conversion:
     """Our names to those of ``target``.
 
     timm and the official MixMIM have no BatchNorm before their head: that of a linear
     probe is folded into it. ValueError if the format has no place for such an encoder,
-    or for something that what it does have a place for needs.
+    for such a pooling, or for something that what it does have a place for needs.
+    ``pool``: of a classifier, whose weights may leave it open (``pool_of``).
     """
     if target not in FORMATS:
         raise ValueError(f'target: got {target!r}, expected one of {FORMATS}')
     if target == 'ours':
-        return Conversion(dict(state), 'ours')
+        return Conversion(dict(state), 'ours', pool=known_pool(state, pool))
     family = family_of(state)
     family.check_format(target)
+    pool = pool_of(state, pool)
+    check_place(state, target, pool)
     state = {**state, **family.derive(state)}
     known = family.ours_to_theirs(state, target)
     folded: list[str] = []
@@ -125,27 +133,29 @@ def from_ours(state: Mapping[str, Tensor], target: str) -> Conversion:
         state = _fold_batch_norm(state)
     dropped = [name for name in state if name not in known]
     _check_whole(dropped, known, target)
+    _check_encoder_fits(family, dropped, target)
     theirs = {known[name]: value for name, value in state.items() if name in known}
     theirs, idle = family.pack(target, theirs), family.idle(target, state)
-    return Conversion(theirs, 'ours', dropped, folded, idle=idle)
+    return Conversion(theirs, 'ours', dropped, folded, idle=idle, pool=pool)
 
 
 def convert(
-    state: Mapping[str, Tensor], target: str = 'ours', backbone_only: bool = False
+    state: Mapping[str, Tensor],
+    target: str = 'ours',
+    backbone_only: bool = False,
+    pool: str | None = None,
 ) -> Conversion:
-    """Any known format to any other, by way of ours."""
+    """Any known format to any other, by way of ours; ``pool`` as in ``from_ours``."""
     first = to_ours(state)
     ours, removed = first.state, []
     if backbone_only:
         removed = [name for name in ours if not name.startswith('backbone.')]
         ours = {k: v for k, v in ours.items() if k not in removed}
-    second = from_ours(ours, target)
+    second = from_ours(ours, target, pool or first.pool)
     dropped = first.dropped + removed + second.dropped
     made_again = set() if target == 'ours' else family_of(ours).derive(ours).keys()
     derived = [name for name in first.derived if name not in made_again]
-    return Conversion(
-        second.state, first.source, dropped, second.folded, derived, second.idle
-    )
+    return replace(second, source=first.source, dropped=dropped, derived=derived)
 
 
 def _guess(names: Iterable[str]) -> tuple[Family, str] | None:
@@ -181,6 +191,16 @@ def _check_encoder(family: Family, unknown: list[str], found: set[str]) -> None:
         raise ValueError(
             f'Not {family.title}: expected weights that are {", ".join(missing)} in '
             'our names.'
+        )
+
+
+def _check_encoder_fits(family: Family, dropped: list[str], target: str) -> None:
+    """ValueError if an encoder would compute something else without what is dropped."""
+    own = [name for name in dropped if name.startswith('backbone.')]
+    if lost := [name for name in own if re.match(family.essential, name)]:
+        raise ValueError(
+            f'{target} has no place for {lost[0]} ({len(lost)} such weights), without '
+            'which the encoder would compute something else; keep it in our names'
         )
 
 

@@ -63,6 +63,8 @@ _DECODERS = tuple(_numbered(row, i) for i in range(MAX_DECODERS) for row in DECO
 # DeepMIM: the positions that its decoders share, and one for each as in the table
 _SHARED_POS = 'decoder_pos_embed'
 _POS = re.compile(rf'{_SHARED_POS}\d+')
+# Of ours alone: decomposed relative positions (ViTDet, 2203.16527)
+_OFFSETS = re.compile(r'backbone\.blocks\.(\d+)\.attn\.rel_pos_[hw]')
 _NUMBER = re.compile(r'(?:mask_token|decoder_(?:embed|blocks|norm|pred))(\d+)(?:\.|$)')
 # Three kinds of classifier: fine-tuned on the mean of the patches (with fc_norm),
 # linear probe (with bn), class token.
@@ -120,30 +122,44 @@ class PlainFamily(Family):
     ) -> dict[str, Any]:
         """Arguments of ``MIMViT`` for the encoder in ``state`` (positions: a square).
 
-        The number of heads leaves no trace in shapes: widths other than those of the
-        known architectures need ``num_heads``, else ValueError.
+        The number of heads leaves no trace in shapes but those of decomposed relative
+        positions: encoders other than the known architectures need ``num_heads``, else
+        ValueError.
         """
         kernel = state['backbone.patch_embed.proj.weight']  # (C, C_in, p, p)
         dim, channels, patch = kernel.shape[:3]
+        depth, side, tables = _depth(state), self.side(state), _offsets(state)
+        for table, *_ in tables.values():
+            num_heads = dim // table.shape[1]
         return {
-            'arch': _arch(dim, _depth(state), num_heads, state),
-            'img_size': self.side(state) * patch,
+            'arch': _arch(dim, depth, num_heads, state),
+            'img_size': side * patch,
             'patch_size': patch,
             'in_channels': channels,
             'class_token': 'backbone.cls_token' in state,
             'final_norm': 'backbone.norm.weight' in state,
+            **(_windows(tables, depth, side) if tables else {}),
         }
 
     def side(self, state: Mapping[str, Tensor]) -> int:
         """Patches along a side of the square that the positions are made for."""
-        length = state['backbone.pos_embed'].shape[1] - ('backbone.cls_token' in state)
-        return square_side(length, 'backbone.pos_embed')
+        name = 'backbone.pos_embed'
+        if name not in state:
+            raise ValueError(
+                f'{name}: got none, expected positions, which tell the size of images; '
+                'build the encoder with its img_size, and load what '
+                'mim_zoo.conversion.convert returns'
+            )
+        length = state[name].shape[1] - ('backbone.cls_token' in state)
+        return square_side(length, name)
 
     def summary(self, state: Mapping[str, Tensor]) -> str:
         """Width, depth, patch, channels."""
         kernel = state['backbone.patch_embed.proj.weight']
         dim, channels, patch = kernel.shape[:3]
-        return f'ViT {dim} x {_depth(state)}, patch {patch}, {channels} channels'
+        positions = ', decomposed relative positions' if _offsets(state) else ''
+        size = f'ViT {dim} x {_depth(state)}, patch {patch}, {channels} channels'
+        return size + positions
 
     def unpack(self, form: str, state: Mapping[str, Tensor]) -> StateDict:
         """The decoders of DeepMIM share their positions."""
@@ -187,16 +203,45 @@ def _depth(state: Mapping[str, Tensor]) -> int:
 def _arch(
     dim: int, depth: int, num_heads: int | None, state: Mapping[str, Tensor]
 ) -> str | dict[str, Any]:
-    known = {arch['embed_dim']: arch['num_heads'] for arch in ARCHS.values()}
-    heads = num_heads or known.get(dim)
-    if heads is None:
-        raise ValueError(
-            f'Width {dim} is none of the known ones ({", ".join(map(str, known))}): '
-            'say how many attention heads it has (--num-heads).'
-        )
+    """The name of a known architecture, or what it is made of."""
+    size = {'embed_dim': dim, 'depth': depth}
     ratio = state['backbone.blocks.0.mlp.fc1.weight'].shape[0] / dim
-    spec = {'embed_dim': dim, 'depth': depth, 'num_heads': heads}
     for name, arch in ARCHS.items():
-        if ratio == 4 and spec.items() <= arch.items():
+        known = ratio == 4 and size.items() <= arch.items()
+        if known and num_heads in (None, 0, arch['num_heads']):
             return name
+    if not num_heads:
+        raise ValueError(
+            f'Width {dim}, depth {depth} and MLP ratio {ratio:g} are together none of '
+            f'the known architectures ({", ".join(ARCHS)}): say how many attention '
+            'heads it has (--num-heads).'
+        )
+    spec = {**size, 'num_heads': num_heads}
     return spec if ratio == 4 else {**spec, 'mlp_ratio': ratio}
+
+
+def _offsets(state: Mapping[str, Tensor]) -> dict[int, list[Tensor]]:
+    """By block, the tables of offsets of rows and columns, (2 w - 1, C / heads)."""
+    found: dict[int, list[Tensor]] = {}
+    for name, table in state.items():
+        if match := _OFFSETS.fullmatch(name):
+            found.setdefault(int(match[1]), []).append(table)
+    return found
+
+
+def _windows(tables: Mapping[int, list[Tensor]], depth: int, side: int) -> dict:
+    """Arguments of decomposed relative positions on a grid of ``side`` x ``side``."""
+    sides = {i: {(len(table) + 1) // 2 for table in tables[i]} for i in sorted(tables)}
+    local = set().union(*sides.values()) - {side}
+    if len(sides) != depth or len(local) > 1 or any(len(s) > 1 for s in sides.values()):
+        raise ValueError(
+            f'rel_pos_h and rel_pos_w of {len(sides)} blocks: got windows of '
+            f'{sorted(set().union(*sides.values()))} tokens, expected in each of '
+            f'{depth} blocks square ones of one size, or the whole grid of {side} x '
+            f'{side}. For others, build the encoder with its window and img_size, and '
+            'load what mim_zoo.conversion.convert returns'
+        )
+    if not local:
+        return {'rel_pos': 'decomposed'}
+    whole = tuple(i for i in sides if side in sides[i])
+    return {'rel_pos': 'decomposed', 'window': local.pop(), 'global_blocks': whole}

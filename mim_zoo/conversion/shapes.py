@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mim_zoo.models.encoder import Encoder, pool_tokens
 from mim_zoo.models.vit_options import ARCHS
 
 from .names import family_of
+from .pooling import pool_of, usual_pool
 
 TIMM_NAMES = {
     'tiny': 'vit_tiny_patch16_224',
@@ -31,21 +33,25 @@ def encoder_arguments(
 ) -> dict[str, Any]:
     """Arguments of the encoder in ``state`` (positions: square grid).
 
-    Plain ViTs of widths other than those of the known architectures need ``num_heads``,
-    else ValueError.
+    Plain ViTs other than the known architectures need ``num_heads``, else ValueError.
     """
     return family_of(state).arguments(state, num_heads)
 
 
 def timm_call(
-    state: Mapping[str, Tensor], num_heads: int | None = None
+    state: Mapping[str, Tensor], num_heads: int | None = None, pool: str | None = None
 ) -> tuple[str, dict[str, Any]]:
     """Name and arguments with which ``timm.create_model`` builds the model.
 
-    ValueError if timm has no such encoder.
+    ``pool``: of a classifier, whose weights may leave it open. ValueError if timm has
+    no such encoder.
     """
     family_of(state).check_format('timm')
     found = encoder_arguments(state, num_heads)
+    if 'rel_pos' in found:
+        raise ValueError(
+            f'timm has no place for rel_pos={found["rel_pos"]!r}; keep it in our names'
+        )
     arch, patch = found['arch'], found['patch_size']
     same = isinstance(arch, str) and ARCHS[arch].get('patch_size', 16) == patch
     named = TIMM_NAMES.get(arch) if same else None  # type: ignore[arg-type]
@@ -57,10 +63,14 @@ def timm_call(
         options['img_size'] = found['img_size']
     if found['in_channels'] != 3:
         options['in_chans'] = found['in_channels']
-    if 'fc_norm.weight' in state:
+    mean, own_norm = _pool(state, pool) == 'avg', 'fc_norm.weight' in state
+    if mean:
         options['global_pool'] = 'avg'
-    elif not found['class_token']:
-        options.update(global_pool='avg', fc_norm=False)
+    if mean != own_norm:
+        options['fc_norm'] = own_norm
+    if not (own_norm or found['final_norm']):
+        _check_timm_without_norm()
+        options['final_norm'] = False
     if not found['class_token']:
         options['class_token'] = False
     head = state.get('head.weight')
@@ -77,13 +87,16 @@ def build_encoder(state: Mapping[str, Tensor], num_heads: int | None = None) -> 
 
 
 @torch.no_grad()
-def outputs(encoder: Encoder, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
+def outputs(
+    encoder: Encoder,
+    state: Mapping[str, Tensor],
+    images: Tensor,
+    pool: str | None = None,
+) -> Tensor:
     """What the model in ``state`` says of images: class scores, or pooled features."""
     tokens = encoder.forward_features(images)
-    prefix = encoder.num_prefix_tokens
-    fine_tuned = 'fc_norm.weight' in state
-    x = pool_tokens(tokens, prefix, 'cls' if prefix and not fine_tuned else 'avg')
-    if fine_tuned:
+    x = pool_tokens(tokens, encoder.num_prefix_tokens, _pool(state, pool))
+    if 'fc_norm.weight' in state:
         affine = state['fc_norm.weight'], state['fc_norm.bias']
         x = F.layer_norm(x, x.shape[1:], *affine, eps=_EPS)
     if 'bn.running_mean' in state:
@@ -96,7 +109,10 @@ def outputs(encoder: Encoder, state: Mapping[str, Tensor], images: Tensor) -> Te
 
 @torch.no_grad()
 def compare_with_timm(
-    state: Mapping[str, Tensor], path: str | Path, num_heads: int | None = None
+    state: Mapping[str, Tensor],
+    path: str | Path,
+    num_heads: int | None = None,
+    pool: str | None = None,
 ) -> float:
     """Largest difference between our model and the timm model that ``path`` gives.
 
@@ -105,16 +121,34 @@ def compare_with_timm(
     """
     import timm
 
-    name, options = timm_call(state, num_heads)
+    name, options = timm_call(state, num_heads, pool)
     theirs: Any = timm.create_model(name, checkpoint_path=str(path), **options).eval()
     encoder = build_encoder(state, num_heads)
     state = {k: v.float() for k, v in state.items() if v.is_floating_point()}
     generator = torch.Generator().manual_seed(0)
     shape = (2, encoder.in_channels, *encoder.img_size)
     images = torch.randn(shape, generator=generator)
-    ours = encoder.forward_features(images), outputs(encoder, state, images)
+    scores = outputs(encoder, state, images, pool)
+    ours = encoder.forward_features(images), scores
     other = theirs.forward_features(images), theirs(images)
     return max(_difference(a, b) for a, b in zip(ours, other))
+
+
+def _pool(state: Mapping[str, Tensor], pool: str | None) -> str:
+    """That of the classifier; of an encoder alone, timm's."""
+    return pool_of(state, pool) or usual_pool(state)
+
+
+def _check_timm_without_norm() -> None:
+    """ValueError if the timm that is installed is too old for it."""
+    import timm
+    from timm.models.vision_transformer import VisionTransformer
+
+    if 'final_norm' not in signature(VisionTransformer).parameters:
+        raise ValueError(
+            f'timm {timm.__version__} has no ViT without a norm at its end, expected '
+            'one whose VisionTransformer takes final_norm=False: pip install -U timm'
+        )
 
 
 def _difference(ours: Tensor, theirs: Tensor) -> float:

@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from .jpeg import MAGIC as _JPEG_MAGIC
-from .jpeg import ORIENTATION_TAG, decode_jpeg
+from .jpeg import ORIENTATION_TAG, decode_jpeg, exif_orientation
 
 IMAGE_EXTENSIONS = (
     *('.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.npy'),
@@ -118,7 +118,7 @@ def _decode(data: bytes, fast: bool, shortest: int | None) -> np.ndarray:
 def _decode_pillow(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as picture:
         picture.load()  # raises on a truncated file
-        tag = picture.getexif().get(ORIENTATION_TAG, 1)
+        tag = exif_orientation(picture)
         if picture.format == 'TIFF':
             tag = 1  # Pillow has turned it
         if picture.mode == '1':
@@ -137,7 +137,7 @@ def _decode_png16(data: bytes) -> np.ndarray:
     # Pillow keeps only the upper byte of colour; OpenCV accepts half a file.
     with Image.open(io.BytesIO(data)) as picture:
         picture.load()  # raises on a truncated file
-        tag = picture.getexif().get(ORIENTATION_TAG, 1)
+        tag = exif_orientation(picture)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise OSError('not a whole PNG file')

@@ -42,8 +42,19 @@ def orientation(data: bytes) -> int:
     """The EXIF orientation of a JPEG, 1 to 8; 1 if it has none."""
     if not _has_exif(data):  # true of most data sets, and cheap
         return 1
-    with Image.open(io.BytesIO(data)) as picture:
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return exif_orientation(picture)
+    except OSError:  # Pillow takes it for no JPEG; its pixels are libjpeg's affair
+        return 1
+
+
+def exif_orientation(picture: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 if it is not told, or not in readable words."""
+    try:
         return picture.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # of many kinds, as broken as the tags are
+        return 1
 
 
 def _has_exif(data: bytes) -> bool:

@@ -13,7 +13,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
@@ -170,8 +170,8 @@ class SafeCheckpointHook(CheckpointHook):
             self.file_backend = backend
         best = {getattr(self, 'best_ckpt_path', None)}
         best.update(getattr(self, 'best_ckpt_path_dict', {}).values())
-        for path in postponed.paths:
-            if path not in best:
+        for path in postponed.paths:  # another folder's belong to another run
+            if path not in best and Path(path).parent == Path(self.out_dir):
                 self._remove(path)
 
     def _remove(self, path: str) -> None:
@@ -217,27 +217,46 @@ def newest_whole_checkpoint(work_dir: str | Path) -> str | None:
     return str(chosen) if chosen else None
 
 
-def _newest_first(work_dir: Path) -> list[Path]:
-    """Numbered checkpoints by number, by time if their names are of several kinds.
+def newest_for_all(work_dir: str | Path) -> str | None:
+    """The first process's choice, so that all resume from one file."""
+    found = [newest_whole_checkpoint(work_dir) if is_main_process() else None]
+    broadcast_object_list(found)
+    return found[0]
 
-    A higher number that is older than the file in ``last_checkpoint`` belongs to an
-    earlier run in the same folder, and is left out.
+
+def _named_as(stem: str) -> re.Pattern:
+    """Names that differ from this one in their last number only."""
+    parts = re.fullmatch(r'(.*?)(\d+)(\D*)', stem)
+    if parts is None:
+        return _NUMBERED
+    before, after = re.escape(parts[1]), re.escape(parts[3])
+    return re.compile(rf'({before})(\d+){after}')
+
+
+def _newest_first(work_dir: Path) -> list[Path]:
+    """Numbered checkpoints by number: those named as the file in ``last_checkpoint``.
+
+    By time if that does not help and their names are of several kinds. A higher number
+    that is older than that file belongs to an earlier run in the same folder, and is
+    left out.
     """
     marker = work_dir / 'last_checkpoint'
     last = Path(marker.read_text().strip()) if marker.is_file() else None
     folders = [work_dir]
     if last and last.parent != work_dir and last.parent.is_dir():
         folders.append(last.parent)
+    paths = [path for folder in folders for path in folder.glob('*.pth')]
+    current = next((p for p in paths if last and p.name == last.name), None)
+    alike = _named_as(current.stem) if current else _NUMBERED
     found: dict[Path, tuple[str, int]] = {}
-    for path in (p for folder in folders for p in folder.glob('*.pth')):
-        parts = _NUMBERED.fullmatch(path.stem)
+    for path in paths:
+        parts = alike.fullmatch(path.stem)
         if parts and not _PUBLISHED.fullmatch(path.stem):
             found[path] = parts[1], int(parts[2])
     time = {path: path.stat().st_mtime_ns for path in found}
     if len({kind for kind, _ in found.values()}) > 1:
         return sorted(found, key=lambda p: time[p], reverse=True)
-    current = next((p for p in found if last and p.name == last.name), None)
-    if current:
+    if current in found:
         found = {
             path: (kind, number)
             for path, (kind, number) in found.items()

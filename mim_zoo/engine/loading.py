@@ -155,7 +155,12 @@ def load_weights(
     state = _select(state_dict_of(content), prefix, where)
     while is_model_wrapper(module):
         module = cast(nn.Module, module.module)
-    report = _load(module, dict(state))
+    try:
+        report = _load(module, dict(state))
+    except ValueError as error:
+        if isinstance(source, Mapping):
+            raise
+        raise ValueError(f'{where}: {error}') from error
     text = f'{type(module).__name__}, from {where}: {report}'
     if report.share < min_share:
         raise ValueError(

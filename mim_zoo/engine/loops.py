@@ -10,10 +10,11 @@ from mmengine.dist import get_world_size
 from mmengine.runner import EpochBasedTrainLoop
 from mmengine.runner import TestLoop as MMEngineTestLoop
 from mmengine.runner import ValLoop as MMEngineValLoop
-from torch import nn
 from torch.utils.data import DataLoader
 
 from mim_zoo.registry import LOOPS
+
+from .sharding import check_batches_alike, has_images
 
 _WHERE = (  # what decides which images a data set finds
     'data_root',
@@ -143,27 +144,7 @@ class EpochTrainLoop(EpochBasedTrainLoop):
     """MMEngine's loop by epoch; its first epoch starts where a checkpoint was written.
 
     The sampler skips what was seen (``set_start``): nothing is loaded to be dropped.
-    From a checkpoint at the end of an epoch that epoch is evaluated first, if it is its
-    turn: the former run may have ended before it was.
     """
-
-    def run(self) -> nn.Module:
-        """Train until the last epoch; the model."""
-        self.runner.call_hook('before_train')
-        if 0 < self._iter == self._epoch * len(self.dataloader):
-            self._evaluate()
-        while self._epoch < self._max_epochs and not self.stop_training:
-            self.run_epoch()
-            self._evaluate()
-        self.runner.call_hook('after_train')
-        return self.runner.model
-
-    def _evaluate(self) -> None:
-        """Evaluate what this epoch ended with, if it is its turn."""
-        self._decide_current_val_interval()
-        turn = self._epoch == self._max_epochs or self._epoch % self.val_interval == 0
-        if self.runner.val_loop is not None and self._epoch >= self.val_begin and turn:
-            self.runner.val_loop.run()
 
     def run_epoch(self) -> None:
         """Run what is left of this epoch, which may be nothing but its hooks."""
@@ -201,9 +182,14 @@ class EpochTrainLoop(EpochBasedTrainLoop):
 class ValLoop(MMEngineValLoop):
     """MMEngine's; a batch ``{}``, all its images unreadable, reaches nobody."""
 
+    def run(self) -> dict:
+        """Evaluate; the metrics."""
+        check_batches_alike(self.runner.model, self.dataloader)
+        return super().run()
+
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Evaluate one batch, unless nothing is in it."""
-        if data_batch:
+        if has_images(self.runner.model, data_batch):
             super().run_iter(idx, data_batch)
 
 
@@ -213,7 +199,12 @@ class TestLoop(MMEngineTestLoop):
 
     __test__ = False  # no test case of pytest's
 
+    def run(self) -> dict:
+        """Evaluate; the metrics."""
+        check_batches_alike(self.runner.model, self.dataloader)
+        return super().run()
+
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Evaluate one batch, unless nothing is in it."""
-        if data_batch:
+        if has_images(self.runner.model, data_batch):
             super().run_iter(idx, data_batch)

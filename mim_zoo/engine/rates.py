@@ -1,6 +1,10 @@
 """The learning rate for the batch that a run really has."""
 
+from typing import Any
+
 from mmengine.runner import Runner
+
+from mim_zoo.datasets.repeat import RepeatedDraws
 
 from .loops import batch_size_of
 from .resuming import wrappers_of
@@ -9,6 +13,7 @@ from .resuming import wrappers_of
 def scale_rates(runner: Runner, base: int | None) -> None:
     """Scale by processes x batch x accumulation, over ``base``, and say so.
 
+    The batch is what the model sees, with every draw of ``RepeatedDraws``.
     Raises ValueError without a base, or if the loader does not tell its batch size.
     """
     if not base or base < 0:
@@ -24,15 +29,25 @@ def scale_rates(runner: Runner, base: int | None) -> None:
             f'{type(runner.train_dataloader.batch_sampler).__name__} does not say '
             'its batch_size; set the learning rate by hand.'
         )
+    draws = _draws(runner.train_dataloader.dataset)
+    each = f'{size}' if draws == 1 else f'{size} x {draws} draws'
     for wrapper in wrappers_of(runner).values():
         counts = wrapper._accumulative_counts
-        batch = runner.world_size * size * counts
+        batch = runner.world_size * size * draws * counts
         groups = wrapper.param_groups
         before = groups[-1]['lr']
         for group in groups:
             group['lr'] *= batch / base
         runner.logger.info(
             f'Learning rate {before:g} -> {groups[-1]["lr"]:g}: effective batch '
-            f'{batch} = {runner.world_size} processes x {size} x {counts} '
+            f'{batch} = {runner.world_size} processes x {each} x {counts} '
             f'accumulated, base_batch_size {base}.'
         )
+
+
+def _draws(dataset: Any) -> int:
+    """How often a batch holds an image of a data set, which may wrap another."""
+    while (inner := getattr(dataset, 'dataset', None)) is not None:
+        dataset = inner
+    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', None) or ()
+    return next((step.times for step in steps if isinstance(step, RepeatedDraws)), 1)

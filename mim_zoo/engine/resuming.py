@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from mim_zoo.models.base import unwrap
 from mim_zoo.registry import HOOKS
 
-from .loops import layout_of, relocate, sampler_of
+from .loops import EpochTrainLoop, layout_of, relocate, sampler_of
 from .sharding import full_tensor, sharded
 
 _SHOWN = 5
@@ -120,11 +120,29 @@ def restore_optimizer(runner: Runner, checkpoint: dict, path: str) -> None:
             f'{_count(was)}, and this run has {kinds} with {_count(now)}. {_OTHER_RUN}'
         )
     saved = _copied(saved)
+    scheduled, changes = _scheduled(runner), {}
     for name, wrapper in wrappers.items():
         part = saved[name] if multiple else saved
         for group, own in zip(part.get('param_groups', ()), wrapper.param_groups):
-            group.update({key: own[key] for key in _KERNEL if key in own})
+            for key in own.keys() - scheduled - {'params'}:
+                if key not in _KERNEL and group.get(key, own[key]) != own[key]:
+                    changes[key] = f'{key} {group[key]} in the checkpoint'
+                    changes[key] += f', {own[key]} configured now'
+                group[key] = own[key]
+    if changes:
+        runner.logger.warning(
+            'The optimizer goes on with what is configured now, which is not what the '
+            f'checkpoint was written with: {"; ".join(changes.values())}.'
+        )
     runner.optim_wrapper.load_state_dict(saved)
+
+
+def _scheduled(runner: Runner) -> set[str]:
+    """What of a parameter group schedules change, and what they begin from."""
+    lists = runner.param_schedulers or []
+    lists = lists if isinstance(lists, dict) else {'': lists}
+    names = {s.param_name for schedulers in lists.values() for s in schedulers}
+    return names | {f'initial_{name}' for name in names}
 
 
 def restore_schedules(runner: Runner, checkpoint: dict, former: list[dict]) -> None:
@@ -178,6 +196,23 @@ def restore_gradients(runner: Runner, gradients: Mapping[str, Tensor]) -> None:
         )
 
 
+def restore_seed(runner: Runner, checkpoint: dict) -> None:
+    """Take over the seeds of the former run, where this one has others."""
+    seed = checkpoint['meta'].get('seed')
+    configured = runner._randomness_cfg.get('seed')
+    if seed is not None and seed != configured:
+        if configured is not None:
+            runner.logger.warning(
+                f"Going on with the checkpoint's seed {seed}, not {configured}."
+            )
+        runner._randomness_cfg = {**runner._randomness_cfg, 'seed': seed}
+        runner.set_randomness(**runner._randomness_cfg)
+    sampler = sampler_of(runner.train_dataloader)
+    sampler_seed = checkpoint.get('resume', {}).get('sampler_seed')
+    if sampler_seed is not None and hasattr(sampler, 'seed'):
+        sampler.seed = sampler_seed
+
+
 def restore_progress(runner: Runner, checkpoint: dict) -> bool:
     """Set the loop's epoch and iteration; tell whether the data is laid out alike."""
     epoch, iteration = checkpoint['meta']['epoch'], checkpoint['meta']['iter']
@@ -185,14 +220,42 @@ def restore_progress(runner: Runner, checkpoint: dict) -> bool:
     now = layout_of(loop.dataloader)
     was = checkpoint.get('resume', {}).get('layout', now)
     loop._epoch, loop._iter = epoch, iteration
-    if was == now or not isinstance(loop, EpochBasedTrainLoop):
+    if not isinstance(loop, EpochBasedTrainLoop):
         return was == now
+    inside = iteration != epoch * (was['batches'] or 0)
+    if inside and not isinstance(loop, EpochTrainLoop):
+        raise ValueError(
+            f'Cannot resume inside an epoch, at iteration {iteration}: '
+            f'{type(loop).__name__} would begin epoch {epoch + 1} again. Use '
+            "train_cfg.type='mim_zoo.EpochTrainLoop', or resume from a checkpoint at "
+            'the end of an epoch.'
+        )
+    if was == now:
+        return True
     loop._iter = relocate(epoch, iteration, was, now)
     runner.logger.warning(
         f'The training data was {was} and is now {now}: iteration {iteration} of the '
         f'checkpoint becomes {loop._iter}.'
     )
     return False
+
+
+def evaluate_first(runner: Runner) -> None:
+    """Evaluate what a resumed run begins with, if it was time to.
+
+    The former run may have ended between that checkpoint and its evaluation.
+    """
+    loop = runner.train_loop
+    if runner.iter == 0 or runner.val_loop is None:
+        return
+    done, last = loop.iter, loop.max_iters
+    if isinstance(loop, EpochBasedTrainLoop):
+        if loop.iter != loop.epoch * len(loop.dataloader):
+            return
+        done, last = loop.epoch, loop.max_epochs
+    loop._decide_current_val_interval()
+    if done >= loop.val_begin and (done % loop.val_interval == 0 or done == last):
+        runner.val_loop.run()
 
 
 def _replay(schedulers: list, runner: Runner) -> None:

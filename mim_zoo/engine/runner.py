@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
+from mmengine.dist import is_distributed
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
@@ -15,14 +15,15 @@ from torch.utils.data import DataLoader
 
 from mim_zoo.registry import RUNNERS
 
-from .checkpoint import check_whole, local_backend_args, newest_whole_checkpoint
+from .checkpoint import check_whole, local_backend_args, newest_for_all
 from .data_root import fill_data_root
 from .distributed import cpu_wrapper_cfg, init_gloo, on_cpu
 from .loading import load_weights, read_checkpoint, state_dict_of
-from .loops import check_batches, check_schedule, sampler_of, says_what_is_empty
+from .loops import check_batches, check_schedule, says_what_is_empty
 from .memory import keep_freed_memory
 from .rates import scale_rates
 from .resuming import (
+    evaluate_first,
     group_values,
     optimizers_of,
     restore_gradients,
@@ -30,6 +31,7 @@ from .resuming import (
     restore_optimizer,
     restore_progress,
     restore_schedules,
+    restore_seed,
 )
 from .sharding import (
     full_optimizer_state,
@@ -64,6 +66,7 @@ class ZooRunner(Runner):
     """
 
     _randomness_cfg: dict[str, Any]
+    _resume: bool | str
     _measures = False
 
     def setup_env(self, env_cfg: dict) -> None:
@@ -129,6 +132,13 @@ class ZooRunner(Runner):
         check_batches(loader)
         return loader
 
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the training loop, ours by epoch unless ``type`` says otherwise."""
+        if isinstance(loop, dict) and loop.get('by_epoch', True):
+            loop = {key: value for key, value in loop.items() if key != 'by_epoch'}
+            loop = _typed(loop, 'mim_zoo.EpochTrainLoop')
+        return super().build_train_loop(loop)
+
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the validation loop, ours unless ``type`` says otherwise."""
         return super().build_val_loop(_typed(loop, 'mim_zoo.ValLoop'))
@@ -172,20 +182,31 @@ class ZooRunner(Runner):
             super()._init_model_weights()
 
     def load_or_resume(self) -> None:
-        """Resume from ``load_from`` or the newest whole checkpoint, or load weights."""
+        """Resume, or load weights.
+
+        ``resume='auto'``, or without ``load_from``: from the newest whole checkpoint
+        of the work folder, and if there is none a new run begins, from ``load_from``.
+        """
         if self._has_loaded:
             return
-        if not self._resume:
-            if self._load_from is not None:
-                self.load_checkpoint(self._load_from)
-            return
-        path = self._load_from or self._newest_checkpoint()
-        if path is None:
+        if self._resume:
+            auto = self._resume == 'auto' or self._load_from is None
+            path = newest_for_all(self.work_dir) if auto else self._load_from
+            if path is not None:
+                self.resume(path)
+                return
             self.logger.warning(
                 f'Nothing to resume from in {self.work_dir}: starting a new run.'
             )
-        else:
-            self.resume(path)
+            self._resume = False
+        if self._load_from is not None:
+            self.load_checkpoint(self._load_from)
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call a method of every hook; a resumed run then evaluates what it must."""
+        super().call_hook(fn_name, **kwargs)
+        if fn_name == 'before_train':
+            evaluate_first(self)
 
     def test(self) -> dict:
         """Measure a checkpoint that holds every weight of the model."""
@@ -256,7 +277,7 @@ class ZooRunner(Runner):
         with full_weights(self.model, write=True):
             restore_model(self.model, checkpoint['state_dict'], filename)
         self.message_hub.load_state_dict(checkpoint['message_hub'])
-        self._resume_seed(checkpoint)
+        restore_seed(self, checkpoint)
         alike = restore_progress(self, checkpoint)
         former = group_values(self)
         if resume_optimizer:
@@ -271,28 +292,6 @@ class ZooRunner(Runner):
         self.logger.info(
             f'Resumed from {filename}: epoch {self.epoch}, iteration {self.iter}.'
         )
-
-    def _resume_seed(self, checkpoint: dict) -> None:
-        """Take over the seeds of the former run, where this one has others."""
-        seed = checkpoint['meta'].get('seed')
-        configured = self._randomness_cfg.get('seed')
-        if seed is not None and seed != configured:
-            if configured is not None:
-                self.logger.warning(
-                    f"Going on with the checkpoint's seed {seed}, not {configured}."
-                )
-            self._randomness_cfg = {**self._randomness_cfg, 'seed': seed}
-            self.set_randomness(**self._randomness_cfg)
-        sampler = sampler_of(self.train_dataloader)
-        sampler_seed = checkpoint.get('resume', {}).get('sampler_seed')
-        if sampler_seed is not None and hasattr(sampler, 'seed'):
-            sampler.seed = sampler_seed
-
-    def _newest_checkpoint(self) -> str | None:
-        """The first rank's choice, so that all resume from one file."""
-        found = [newest_whole_checkpoint(self.work_dir) if is_main_process() else None]
-        broadcast_object_list(found)
-        return found[0]
 
 
 def _typed(loop: BaseLoop | dict, default: str) -> BaseLoop | dict:

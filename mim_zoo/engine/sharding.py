@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as torch_dist
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather_object, is_main_process
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -99,6 +99,38 @@ def has_teacher(model: nn.Module) -> bool:
 def is_sharded(model: nn.Module) -> bool:
     """Whether the model's weights are sharded over the processes."""
     return isinstance(model, FSDPModule)
+
+
+def check_batches_alike(model: nn.Module, loader: Any) -> None:
+    """ValueError if processes would run a sharded model on unequal numbers of batches.
+
+    They compute every batch together, and would wait for each other. Every process
+    must call.
+    """
+    if not is_sharded(model):
+        return
+    counts = all_gather_object(len(loader))
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f'{NAME}: the processes have {counts} batches to evaluate, expected equal '
+            'numbers, as they compute a sharded model together; set '
+            "sampler=dict(type='DefaultSampler', shuffle=False, round_up=True) for "
+            'this data, or another batch_size'
+        )
+
+
+def has_images(model: nn.Module, batch: Any) -> bool:
+    """Whether a batch has an image; ``{}`` has none that could be read.
+
+    ValueError if it has none and the model is sharded: the others compute theirs.
+    """
+    if not batch and is_sharded(model):
+        raise ValueError(
+            f'{NAME}: a batch to evaluate has no image that can be read, and the '
+            'processes compute a sharded model together; repair or remove the files '
+            'that the warnings name'
+        )
+    return bool(batch)
 
 
 def local(value: Tensor) -> Tensor:

@@ -16,10 +16,11 @@ class ExplainedShare:
 
     explained share = 1 - loss / loss of the best constant predictor: 0 for a model
     that has learned nothing but the mean, 1 for a perfect one. The constant is fitted
-    to hidden targets taken evenly from every image, at most ``MAX_TARGETS`` of them.
+    to hidden targets taken evenly from every image: about ``MAX_TARGETS`` of them, and
+    one at least of each.
 
     Args:
-        num_images: expected on this rank, to share the kept targets evenly.
+        num_images: of all ranks, to share the kept targets evenly.
     """
 
     def __init__(self, num_images: int):

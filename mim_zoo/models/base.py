@@ -17,7 +17,6 @@ class EncoderModel(BaseModel):
 
     Args:
         pool: of ``extract_feat``, 'avg' or 'cls'.
-        encoder_facts: defaults for the encoder's arguments.
     """
 
     backbone: Encoder
@@ -28,9 +27,8 @@ class EncoderModel(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
         pool: str = 'avg',
-        **encoder_facts: Any,
     ):
-        encoder = MODELS.build(backbone, default_args=encoder_facts)
+        encoder = MODELS.build(backbone)
         preprocessor = MODELS.build(
             data_preprocessor or dict(type='MIMDataPreprocessor'),
             default_args=dict(stride=encoder.stride, in_channels=encoder.in_channels),

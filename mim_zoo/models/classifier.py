@@ -52,10 +52,9 @@ class Classifier(EncoderModel):
                 f'label_smoothing={label_smoothing} beside augment: expected one of '
                 'them; give it to augment=dict(label_smoothing=...)'
             )
-        own_norm = dict(final_norm=False) if head_norm == 'layer' else {}
         if num_classes < 1:
             raise ValueError(f'num_classes: got {num_classes}, expected at least 1')
-        super().__init__(backbone, data_preprocessor, init_cfg, pool, **own_norm)
+        super().__init__(backbone, data_preprocessor, init_cfg, pool)
         check_pool(pool, self.backbone.num_prefix_tokens)
         if self.backbone.needs_groups:
             raise ValueError(
@@ -67,6 +66,8 @@ class Classifier(EncoderModel):
         self.label_smoothing = label_smoothing
         self.num_classes = num_classes
         if head_norm == 'layer':
+            if not backbone.get('final_norm'):  # fc_norm takes its place
+                self.backbone.norm = nn.Identity()
             self.fc_norm = nn.LayerNorm(channels, eps=1e-6)
         elif head_norm == 'batch':
             self.bn = nn.BatchNorm1d(channels, eps=1e-6, affine=False)

@@ -4,6 +4,7 @@ Legend: B images, P prefix tokens, L' tokens at the stem, K tokens given to
 ``encode``, C channels.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .layers import Size, pair, run_block
+
+_BLOCK = re.compile(r'(?:layers\.\d+\.)?blocks\.\d+\.')
 
 
 class Encoder(BaseModule):
@@ -74,7 +77,10 @@ class Encoder(BaseModule):
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """(layer id, number of layers) of a parameter, for layer-wise lr decay."""
-        raise NotImplementedError
+        raise ValueError(
+            f'layer_decay_rate: {type(self).__name__} has no get_layer_depth, which '
+            'says how deep a parameter is; write it, or leave layer_decay_rate out'
+        )
 
     @property
     def embed_dim(self) -> int:
@@ -113,6 +119,32 @@ class Encoder(BaseModule):
         size = images.shape[-2:]
         return self.norm(self.encode(tokens + pos, [last], size)[last])
 
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        self._check_blocks(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _check_blocks(self, state_dict: Mapping[str, Any], prefix: str) -> None:
+        """ValueError if blocks would leave weights of a file that they need out."""
+        own = {name for name, _ in (*self.named_parameters(), *self.named_buffers())}
+        blocks = {_block_of(name) for name in own} - {None}
+        given = [k.removeprefix(prefix) for k in state_dict if k.startswith(prefix)]
+        lost = [
+            name
+            for name in given
+            if name not in own
+            and not name.endswith('.relative_position_index')  # derived
+            and (name.startswith('rel_pos_bias.') or _block_of(name) in blocks)
+        ]
+        if lost:
+            raise ValueError(
+                f'{type(self).__name__} has no place for {", ".join(lost[:4])} '
+                f'({len(lost)} such weights), without which its blocks would compute '
+                'something else. Build it as the file was: rel_pos= for relative '
+                'positions, layer_scale= for gamma_1 and gamma_2.'
+            )
+
     def init_weights(self) -> None:
         """Load ``init_cfg``'s checkpoint with a report; a poor match is an error.
 
@@ -120,6 +152,11 @@ class Encoder(BaseModule):
         """
         if not load_pretrained(self) and self.init_cfg:
             super().init_weights()
+
+
+def _block_of(name: str) -> str | None:
+    match = _BLOCK.match(name)
+    return match and match[0]
 
 
 def load_pretrained(module: BaseModule) -> bool:

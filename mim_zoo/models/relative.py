@@ -8,6 +8,7 @@ prefix looking at a patch, of a patch looking at the prefix, of the prefix at it
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -145,6 +146,12 @@ class RelativeAttention(Tabled, Attention):
     ) -> Tensor:
         """Tokens of a grid, which may look where ``allowed``."""
         return super().forward(x, join(self.bias(grid), allowed))
+
+
+def has_tables(state_dict: Mapping[str, Any], prefix: str) -> bool:
+    """Whether a file has relative positions of an encoder, of all blocks or of each."""
+    places = f'{prefix}rel_pos_bias.', f'{prefix}blocks.'
+    return any(k.startswith(places) and k.endswith(f'.{TABLE}') for k in state_dict)
 
 
 def share_with_blocks(state_dict: dict[str, Any], prefix: str, depth: int) -> None:

@@ -30,6 +30,7 @@ from .relative import (
     RelativeAttention,
     RelativePosition,
     Tabled,
+    has_tables,
     join,
     share_with_blocks,
 )
@@ -248,5 +249,10 @@ class MIMViT(Encoder):
                 self.num_prefix_tokens,
                 key,
                 stored_prefix=int(prefix + 'cls_token' in state_dict),
+            )
+        elif self.absolute_pos and has_tables(state_dict, prefix):
+            raise ValueError(
+                f'{key}: got a file with relative positions alone, expected absolute '
+                'ones too; build the encoder with absolute_pos=False, learned_pos=False'
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -23,7 +23,7 @@ def test_round_trips_are_equal_bit_for_bit(request, kind, target):
     ours = to_ours(source)
     assert not ours.dropped
     assert len(ours.state) == len(source)
-    there = from_ours(ours.state, target)
+    there = from_ours(ours.state, target, ours.pool)
     assert not there.dropped
     back = to_ours(there.state)
     assert not back.dropped

@@ -57,13 +57,42 @@ def test_unknown_widths_need_the_number_of_heads(encoder):
         encoder_arguments(convert(encoder).state)
 
 
+@pytest.mark.parametrize(
+    'arch',
+    [
+        dict(embed_dim=768, depth=8, num_heads=8, mlp_ratio=3.0),  # mmpretrain's small
+        dict(embed_dim=768, depth=8, num_heads=8),
+        dict(embed_dim=192, depth=12, num_heads=12, mlp_ratio=2.0),
+    ],
+)
+def test_a_known_width_alone_does_not_tell_the_heads(arch):
+    with torch.device('meta'):
+        state = with_prefix(MIMViT(arch, img_size=32))
+    with pytest.raises(ValueError, match=r'Width .*depth .*ratio .*--num-heads'):
+        encoder_arguments(state)
+    with pytest.raises(ValueError, match='--num-heads'):
+        timm_call(state)
+    assert encoder_arguments(state, arch['num_heads'])['arch'] == arch
+    options = timm_call(state, arch['num_heads'])[1]
+    assert arch.items() <= options.items()
+
+
+def test_other_heads_than_those_of_a_known_architecture():
+    with torch.device('meta'):
+        state = with_prefix(MIMViT('tiny', img_size=32))
+    assert encoder_arguments(state, 3)['arch'] == 'tiny'
+    other = dict(embed_dim=192, depth=12, num_heads=12)
+    assert encoder_arguments(state, 12)['arch'] == other
+
+
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
 @pytest.mark.parametrize('kind', ['encoder', 'fine_tuned', 'probe'])
 def test_timm_computes_the_same(request, tmp_path, kind, suffix):
     source = request.getfixturevalue(kind)
     path = tmp_path / f'timm{suffix}'
     save_state_dict(convert(source, 'timm').state, path)
-    assert compare_with_timm(convert(source).state, path, num_heads=4) < 1e-5
+    ours = convert(source)
+    assert compare_with_timm(ours.state, path, num_heads=4, pool=ours.pool) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -78,6 +107,27 @@ def test_timm_computes_the_same_at_other_sizes(tmp_path, options):
     state = with_prefix(MIMViT(**options))
     save_state_dict(convert(state, 'timm').state, tmp_path / 'timm.pth')
     assert compare_with_timm(state, tmp_path / 'timm.pth') < 1e-5
+
+
+@pytest.mark.parametrize('prefix', [True, False])
+def test_timm_computes_the_same_without_a_final_norm(tmp_path, prefix):
+    made = dict(arch='micro', img_size=32, class_token=prefix, final_norm=False)
+    state = with_prefix(MIMViT(**made))
+    assert timm_call(state)[1]['final_norm'] is False
+    save_state_dict(convert(state, 'timm').state, tmp_path / 'timm.pth')
+    assert compare_with_timm(state, tmp_path / 'timm.pth') < 1e-5
+
+
+def test_an_old_timm_has_no_encoder_without_a_final_norm(monkeypatch, fine_tuned):
+    class Old:
+        def __init__(self, fc_norm: bool | None = None): ...
+
+    monkeypatch.setattr('timm.models.vision_transformer.VisionTransformer', Old)
+    tuned = convert(fine_tuned).state
+    assert timm_call(tuned, 4)[1]['global_pool'] == 'avg'
+    alone = convert(fine_tuned, backbone_only=True).state
+    with pytest.raises(ValueError, match=r'^timm .*final_norm=False.*pip install'):
+        timm_call(alone, 4)
 
 
 def test_the_comparison_sees_a_difference(tmp_path, fine_tuned):

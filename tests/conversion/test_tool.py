@@ -83,6 +83,24 @@ def test_backbone_only(tool, tmp_path, official, capsys):
     assert 'head.decoders.0.pred.weight' in capsys.readouterr().out
 
 
+def test_the_encoder_of_a_fine_tuned_model_goes_to_timm(
+    tool, tmp_path, fine_tuned, capsys
+):
+    src, dst = tmp_path / 'tuned.pth', tmp_path / 'timm.pth'
+    torch.save({'model': fine_tuned}, src)
+    options = ['--to=timm', '--num-heads=4', '--backbone-only']
+    tool.main([str(src), str(dst), *options])
+    said = capsys.readouterr().out
+    line = next(x for x in said.splitlines() if x.startswith('timm.create_model'))
+    model = eval(line, {'timm': timm}).eval()
+    ours = MIMViT(ARCH, img_size=64, final_norm=False).eval()
+    load_weights(ours, convert(fine_tuned).state, prefix='backbone.', min_share=1.0)
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(
+        model.forward_features(images), ours.forward_features(images)
+    )
+
+
 @pytest.mark.parametrize('kind', ['mixmim', 'mixmim_encoder', 'mixmim_tuned'])
 def test_mixmim_to_ours_to_mmpretrain_and_back(tool, tmp_path, request, capsys, kind):
     source = request.getfixturevalue(kind)

@@ -8,6 +8,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from mim_zoo.datasets import UnreadableImageError, jpeg, read_image
+from mim_zoo.datasets.encoded import ReadJpeg
 
 PHOTO = load_sample_image('china.jpg')[:203, :301]
 
@@ -71,6 +72,14 @@ def test_upright(tmp_path, tag):
     assert np.array_equal(read_image(path), np.rot90(stored, turns))
     small = read_image(path, shortest=100)
     assert (small.shape[0] > small.shape[1]) == (turns % 2 == 1)
+
+
+@pytest.mark.parametrize('tags', [b'garbage' * 4, bytes(16), b'II'])
+def test_broken_exif_turns_nothing(tmp_path, tags):
+    path = write(tmp_path / 'a.jpg', exif=b'Exif\0\0' + tags, dpi=(72, 72))
+    assert np.array_equal(read_image(path), by_pillow(path))
+    found = ReadJpeg()({'img_path': str(path)})
+    assert found['shape'] == by_pillow(path).shape[:2]
 
 
 def test_fast_is_close(tmp_path):

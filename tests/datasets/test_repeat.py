@@ -1,12 +1,15 @@
 """Several draws of an image that is decoded once."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
 from PIL import Image
 from sklearn.datasets import load_sample_image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from mim_zoo.datasets import (
     EpochSampler,
@@ -15,6 +18,7 @@ from mim_zoo.datasets import (
     collate_readable,
     transforms,
 )
+from mim_zoo.engine.rates import scale_rates
 
 LOAD = dict(type='LoadImage')
 REST = [
@@ -82,3 +86,19 @@ def test_an_image_that_cannot_be_read_is_replaced(root) -> None:
 def test_how_often() -> None:
     with pytest.raises(ValueError, match='times must be 1 or more, got 0'):
         RepeatedDraws(0, REST)
+
+
+def test_the_learning_rate_is_for_what_the_model_sees(root) -> None:
+    images = ImageFolder(str(root), pipeline=repeated(4))
+    loader = DataLoader(Subset(images, range(4)), 2)
+    group, words = dict(lr=1.0), []
+    wrapper = MagicMock(spec=OptimWrapper, _accumulative_counts=1, param_groups=[group])
+    runner = SimpleNamespace(
+        train_dataloader=loader,
+        optim_wrapper=wrapper,
+        world_size=1,
+        logger=SimpleNamespace(info=words.append),
+    )
+    scale_rates(runner, 16)
+    assert group['lr'] == 0.5
+    assert 'effective batch 8 = 1 processes x 2 x 4 draws' in words[0]

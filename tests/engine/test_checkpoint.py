@@ -202,6 +202,19 @@ def test_best_goes_after_the_better_one_is_whole(tmp_path):
     assert 'best_score_iter_8.pth' in checkpoints(tmp_path)
 
 
+def test_the_best_of_another_folder_stays(tmp_path):
+    first = train(tmp_path / 'a', max_epochs=1)
+    theirs = write(tmp_path / 'a' / 'best_score_iter_6.pth')
+    runner = train(tmp_path / 'b', resume=True, load_from=f'{tmp_path}/a/iter_6.pth')
+    hook = next(h for h in runner.hooks if hasattr(h, '_save_best_checkpoint'))
+    hook.save_best, hook.is_better_than = ['score'], {}
+    hook._init_rule(['greater'], ['score'])
+    hook.best_ckpt_path = str(theirs)
+    hook._save_best_checkpoint(runner, {'score': 1.0})
+    assert first.iter == 6 and theirs.is_file()
+    assert 'best_score_iter_12.pth' in checkpoints(tmp_path / 'b')
+
+
 def test_what_is_written(tmp_path):
     runner = train(tmp_path, max_epochs=1)
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_6.pth')
@@ -253,6 +266,18 @@ def test_newest_is_by_time_for_mixed_names(tmp_path):
     write(tmp_path / 'epoch_2.pth', seconds=300)
     write(tmp_path / 'iter_1000.pth', seconds=200)
     assert newest_whole_checkpoint(tmp_path) == str(tmp_path / 'epoch_2.pth')
+
+
+@pytest.mark.parametrize('form', ['epoch_{}', 'e{}_mae', 'vit16_{}-x'])
+def test_newest_is_named_as_the_last_one_is(tmp_path, form):
+    for number, time in ((2, 100), (3, 200)):
+        write(tmp_path / f'{form.format(number)}.pth', seconds=time)
+    write(tmp_path / 'timm_epoch_9.pth', seconds=300)
+    last = tmp_path / f'{form.format(3)}.pth'
+    (tmp_path / 'last_checkpoint').write_text(str(last))
+    assert newest_whole_checkpoint(tmp_path) == str(last)
+    truncate(last)
+    assert newest_whole_checkpoint(tmp_path) == str(tmp_path / f'{form.format(2)}.pth')
 
 
 def test_an_earlier_run_in_the_same_folder(tmp_path):

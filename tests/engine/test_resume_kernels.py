@@ -9,6 +9,12 @@ from mmengine.optim import OptimWrapper
 from mim_zoo.engine.resuming import restore_optimizer
 
 
+def runner_of(wrapper):
+    """Enough of a runner whose learning rate is scheduled."""
+    schedule = [SimpleNamespace(param_name='lr')]
+    return SimpleNamespace(optim_wrapper=wrapper, param_schedulers=schedule)
+
+
 def stepped(**kernel) -> OptimWrapper:
     """AdamW after one step on a parameter of ones."""
     parameter = torch.nn.Parameter(torch.ones(3))
@@ -23,7 +29,7 @@ def test_a_run_keeps_its_kernel(before: dict, now: dict) -> None:
     source, target = stepped(**before), stepped(**now)
     source.param_groups[0]['lr'] = 0.05
     checkpoint = {'optimizer': source.state_dict()}
-    restore_optimizer(SimpleNamespace(optim_wrapper=target), checkpoint, 'file')
+    restore_optimizer(runner_of(target), checkpoint, 'file')
     group = target.param_groups[0]
     assert group['lr'] == 0.05
     for key in ('fused', 'foreach'):
@@ -37,7 +43,7 @@ def test_loss_scaling_goes_on_with_a_fused_update() -> None:
     """What fp16 runs of before the fused update resume with."""
     target = stepped(fused=True)
     checkpoint = {'optimizer': stepped().state_dict()}
-    restore_optimizer(SimpleNamespace(optim_wrapper=target), checkpoint, 'file')
+    restore_optimizer(runner_of(target), checkpoint, 'file')
     scaler = torch.amp.GradScaler('cpu')
     parameter = target.param_groups[0]['params'][0]
     before = parameter.detach().clone()

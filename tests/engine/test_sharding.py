@@ -10,7 +10,14 @@ from test_distributed import start_pair
 from torch import nn
 from toy_run import build, train
 
-from mim_zoo.engine.sharding import is_sharded, shard, shard_options
+from mim_zoo.engine import sharding
+from mim_zoo.engine.sharding import (
+    check_batches_alike,
+    has_images,
+    is_sharded,
+    shard,
+    shard_options,
+)
 from mim_zoo.models.layers import Block
 
 SHARDS = dict(type='mim_zoo.FullyShard')
@@ -205,3 +212,16 @@ def test_mistakes() -> None:
     teacher = nn.ModuleDict(dict(teacher=nn.Sequential(Block(8, 2)), block=Block(8, 2)))
     with pytest.raises(ValueError, match='ModuleDict has a teacher beside'):
         shard(teacher)
+
+
+def test_evaluation_that_would_wait_forever_is_refused(monkeypatch) -> None:
+    model, loader = nn.Linear(2, 2), range(2)
+    check_batches_alike(model, loader)  # not sharded: nobody waits
+    assert not has_images(model, {}) and has_images(model, {'inputs': 1})
+    monkeypatch.setattr(sharding, 'is_sharded', lambda _: True)
+    monkeypatch.setattr(sharding, 'all_gather_object', lambda own: [own, 2])
+    check_batches_alike(model, loader)
+    with pytest.raises(ValueError, match=r'\[3, 2\] batches.*round_up=True'):
+        check_batches_alike(model, range(3))
+    with pytest.raises(ValueError, match='no image that can be read'):
+        has_images(model, {})

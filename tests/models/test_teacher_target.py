@@ -195,6 +195,8 @@ def test_mistakes_of_teachers(build_mim: Any) -> None:
         build(stride=8, teacher=dict(type='TimmTeacher', model='vit_bas'))
     with pytest.raises(ValueError, match='beside pretrained=False'):
         build(stride=8, teacher=of_timm(checkpoint='a.pth'))
+    with pytest.raises(ValueError, match='got images of 4 channels, expected 3'):
+        build(stride=8, teacher=of_timm(), in_channels=4)
     with pytest.raises(ValueError, match=r'layers: got index 99'):
         build(stride=8, teacher=of_timm(), layers=[99])
     with pytest.raises(ValueError, match='all of one width'):

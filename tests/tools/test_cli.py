@@ -217,10 +217,14 @@ def test_flags_change_the_config(config) -> None:
     cfg = Config.fromfile(config)
     cli.enable_amp(cfg)
     cli.enable_auto_scale_lr(cfg)
+    cfg.load_from = 'pre.pth'
     cli.enable_resume(cfg, 'auto')
     assert cfg.optim_wrapper.type == 'mim_zoo.AmpOptimWrapper'
     assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=4)
-    assert (cfg.resume, cfg.load_from) == (True, None)
+    assert (cfg.resume, cfg.load_from) == ('auto', 'pre.pth')
+    cli.check_pretrained(cfg)  # needed only where there is nothing to resume from
+    cli.enable_resume(cfg, str(config))
+    assert (cfg.resume, cfg.load_from) == (True, str(config))
 
 
 def test_shipped_configs_are_found_by_name(monkeypatch, tmp_path) -> None:

@@ -13,7 +13,7 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, begin=0, end=500, by_epoch=False),
     dict(type='MultiStepLR', milestones=[8, 11], gamma=0.1, by_epoch=True),
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=1)
+train_cfg = dict(type='mim_zoo.EpochTrainLoop', max_epochs=12, val_interval=1)
 val_cfg = dict(type='mim_zoo.ValLoop')
 test_cfg = dict(type='mim_zoo.TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=16)

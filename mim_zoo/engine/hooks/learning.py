@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mim_zoo.engine.sharding import check_batches_alike
 from mim_zoo.evaluation.features import block_features
 from mim_zoo.evaluation.probes import knn_accuracy, linear_probe_accuracy
 from mim_zoo.evaluation.reconstruction import ExplainedShare
@@ -46,10 +47,10 @@ class ExplainedShareHook(EvaluationHook):
     """Held-out error (the loss) under fixed masks, and the explained share."""
 
     def before_val_epoch(self, runner: Runner) -> None:
-        self.meter = ExplainedShare(len(runner.val_dataloader.sampler))
+        self.meter = ExplainedShare(len(runner.val_dataloader.dataset))
 
     def before_test_epoch(self, runner: Runner) -> None:
-        self.meter = ExplainedShare(len(runner.test_dataloader.sampler))
+        self.meter = ExplainedShare(len(runner.test_dataloader.dataset))
 
     def _after_iter(
         self,
@@ -102,6 +103,7 @@ class KNNHook(EvaluationHook):
     def evaluate(self, runner: Runner, dataloader: DataLoader) -> dict[str, float]:
         if self._loader is None:
             self._loader = runner.build_dataloader(self.bank, seed=runner.seed)
+        check_batches_alike(runner.model, self._loader)
         last_only = not self.blocks
         bank, y = block_features(runner.model, self._loader, self.pool, last_only)
         queries, labels = block_features(runner.model, dataloader, self.pool, last_only)

@@ -89,6 +89,13 @@ class TeacherTarget(Target):
                 f'teacher with {self.teacher.prefix_tokens}, expected as many; leave '
                 'out score_prefix or take a teacher with a class token'
             )
+        expected = self.teacher.statistics
+        if expected is not None and self.in_channels not in (1, len(expected[0])):
+            raise ValueError(
+                f'TeacherTarget: got images of {self.in_channels} channels, expected '
+                f'{len(expected[0])}, as {type(self.teacher).__name__} was trained '
+                'on, or 1; take another target, such as PixelTarget'
+            )
         self.teacher.freeze()
 
     def check_prefix(self) -> None:
