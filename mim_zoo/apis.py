@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .conversion import guess_format, to_ours
 from .engine.loading import load_weights, read_checkpoint, state_dict_of
 from .models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
-from .models.encoder import Encoder, check_shapes, pool_tokens
+from .models.encoder import POOLS, Encoder, check_shapes, pool_tokens
 from .models.mixmim_vit import MixMIMViT
 from .models.stages import HIERARCHICAL_ARCHS
 from .models.vit import MIMViT
@@ -94,7 +94,7 @@ def extract_features(
     encoder = getattr(model, 'backbone', model)
     if not isinstance(encoder, Encoder):
         raise ValueError(f'model: {type(model).__name__} is no encoder and has none')
-    if pool not in ('avg', 'cls', 'map'):
+    if pool not in (*POOLS, 'map'):
         raise ValueError(f"pool: got {pool!r}, expected 'avg', 'cls' or 'map'")
     batch = _as_batch(images)
     shift, scale = _statistics(model, encoder.in_channels, mean, std)

@@ -35,7 +35,7 @@ from mim_zoo.conversion import (  # noqa: E402
     convert,
     to_ours,
 )
-from mim_zoo.conversion.pooling import POOLS, stored_pool  # noqa: E402
+from mim_zoo.conversion.pooling import stored_pool  # noqa: E402
 from mim_zoo.conversion.shapes import (  # noqa: E402
     build_encoder,
     compare_with_timm,
@@ -48,6 +48,7 @@ from mim_zoo.engine.loading import (  # noqa: E402
     save_state_dict,
     state_dict_of,
 )
+from mim_zoo.models.encoder import POOLS  # noqa: E402
 
 TOLERANCE = 1e-4
 SUFFIXES = ('.pth', '.safetensors')

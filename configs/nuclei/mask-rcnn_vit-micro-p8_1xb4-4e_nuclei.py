@@ -4,7 +4,7 @@
 #   python tools/train.py configs/nuclei/mask-rcnn_vit-micro-p8_1xb4-4e_nuclei.py \
 #       --cfg-options data_root=/path/to/nuclei
 # From scratch: --cfg-options model.backbone.init_cfg=None
-# Hardware: 1 of 2 CPU cores, 13 min 27 s beside other runs.
+# Hardware: 1 of 2 CPU cores beside others, 13 min 27 s (Intel Xeon), 35 min (AMD EPYC).
 # Expected (measured, seed 0): 0.364 box AP, 0.360 mask AP after pre-training; 0.318 and
 # 0.324 from scratch (AMD EPYC; 0.362, 0.362; 0.317, 0.325 on an Intel Xeon). After
 # pre-training on raw pixels 0.259 and 0.247: features then hold the colour of the whole

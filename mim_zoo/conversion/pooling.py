@@ -16,9 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from mim_zoo.models.classifier import Classifier
-from mim_zoo.models.encoder import check_pool
-
-POOLS = ('avg', 'cls')
+from mim_zoo.models.encoder import POOLS, check_pool
 
 
 def usual_pool(state: Mapping[str, Tensor]) -> str:

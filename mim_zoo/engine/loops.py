@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mmengine.dist import get_world_size
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from mmengine.runner import TestLoop as MMEngineTestLoop
 from mmengine.runner import ValLoop as MMEngineValLoop
 from torch.utils.data import DataLoader
@@ -178,33 +178,52 @@ class EpochTrainLoop(EpochBasedTrainLoop):
         sampler.set_start(batches * size)
 
 
-@LOOPS.register_module()
-class ValLoop(MMEngineValLoop):
-    """MMEngine's; a batch ``{}``, all its images unreadable, reaches nobody."""
+def evaluate_first(runner: Runner) -> None:
+    """Evaluate what a resumed run begins with, if it was time to.
+
+    The former run may have ended between that checkpoint and its evaluation. A loop
+    that is none of MMEngine's kinds does so itself, if it wants to.
+    """
+    loop = runner.train_loop
+    if runner.iter == 0 or runner.val_loop is None:
+        return
+    if isinstance(loop, EpochBasedTrainLoop):
+        if loop.iter != loop.epoch * len(loop.dataloader):
+            return
+        done, last = loop.epoch, loop.max_epochs
+    elif isinstance(loop, IterBasedTrainLoop):
+        done, last = loop.iter, loop.max_iters
+    else:
+        return
+    loop._decide_current_val_interval()
+    if done >= loop.val_begin and (done % loop.val_interval == 0 or done == last):
+        runner.val_loop.run()
+
+
+class _Evaluation:
+    """What both loops of evaluation add to MMEngine's."""
+
+    runner: Runner
+    dataloader: DataLoader
 
     def run(self) -> dict:
         """Evaluate; the metrics."""
         check_batches_alike(self.runner.model, self.dataloader)
-        return super().run()
+        return super().run()  # type: ignore[misc]
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Evaluate one batch, unless nothing is in it."""
         if has_images(self.runner.model, data_batch):
-            super().run_iter(idx, data_batch)
+            super().run_iter(idx, data_batch)  # type: ignore[misc]
 
 
 @LOOPS.register_module()
-class TestLoop(MMEngineTestLoop):
+class ValLoop(_Evaluation, MMEngineValLoop):
+    """MMEngine's; a batch ``{}``, all its images unreadable, reaches nobody."""
+
+
+@LOOPS.register_module()
+class TestLoop(_Evaluation, MMEngineTestLoop):
     """MMEngine's; a batch ``{}``, all its images unreadable, reaches nobody."""
 
     __test__ = False  # no test case of pytest's
-
-    def run(self) -> dict:
-        """Evaluate; the metrics."""
-        check_batches_alike(self.runner.model, self.dataloader)
-        return super().run()
-
-    def run_iter(self, idx: int, data_batch: Any) -> None:
-        """Evaluate one batch, unless nothing is in it."""
-        if has_images(self.runner.model, data_batch):
-            super().run_iter(idx, data_batch)

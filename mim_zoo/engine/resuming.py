@@ -121,6 +121,9 @@ def restore_optimizer(runner: Runner, checkpoint: dict, path: str) -> None:
         )
     saved = _copied(saved)
     scheduled, changes = _scheduled(runner), {}
+    scheduled |= {f'initial_{name}' for name in scheduled}
+    if 'momentum' in scheduled:  # which is the first of Adam's
+        scheduled.add('betas')
     for name, wrapper in wrappers.items():
         part = saved[name] if multiple else saved
         for group, own in zip(part.get('param_groups', ()), wrapper.param_groups):
@@ -137,12 +140,16 @@ def restore_optimizer(runner: Runner, checkpoint: dict, path: str) -> None:
     runner.optim_wrapper.load_state_dict(saved)
 
 
-def _scheduled(runner: Runner) -> set[str]:
-    """What of a parameter group schedules change, and what they begin from."""
+def _schedules(runner: Runner) -> dict[str, list]:
+    """Schedulers by the name of the optimizer; '' if there is one."""
     lists = runner.param_schedulers or []
-    lists = lists if isinstance(lists, dict) else {'': lists}
-    names = {s.param_name for schedulers in lists.values() for s in schedulers}
-    return names | {f'initial_{name}' for name in names}
+    return lists if isinstance(lists, dict) else {'': lists}
+
+
+def _scheduled(runner: Runner) -> set[str]:
+    """What of a parameter group schedules change."""
+    lists = _schedules(runner).values()
+    return {scheduler.param_name for schedulers in lists for scheduler in schedulers}
 
 
 def restore_schedules(runner: Runner, checkpoint: dict, former: list[dict]) -> None:
@@ -152,9 +159,9 @@ def restore_schedules(runner: Runner, checkpoint: dict, former: list[dict]) -> N
     """
     if runner.param_schedulers is None:
         return
-    lists, saved = runner.param_schedulers, checkpoint.get('param_schedulers', [])
-    if not isinstance(lists, dict):
-        lists, saved = {'': lists}, {'': saved}
+    lists, saved = _schedules(runner), checkpoint.get('param_schedulers', [])
+    if not isinstance(runner.param_schedulers, dict):
+        saved = {'': saved}
     pairs = [pair for name in lists for pair in zip(lists[name], saved.get(name, ()))]
     counts = [(len(lists[n]), len(saved.get(n, ()))) for n in lists]
     same = all(now == was for now, was in counts) and all(
@@ -170,7 +177,7 @@ def restore_schedules(runner: Runner, checkpoint: dict, former: list[dict]) -> N
         'in the checkpoint: going on at this point of the schedule configured now.'
     )
     for group, before in zip(runner.optim_wrapper.param_groups, former):
-        for key in {s.param_name for schedulers in lists.values() for s in schedulers}:
+        for key in _scheduled(runner):
             group[key] = before[key]
             group[f'initial_{key}'] = before[f'initial_{key}']
     for schedulers in lists.values():
@@ -238,24 +245,6 @@ def restore_progress(runner: Runner, checkpoint: dict) -> bool:
         f'checkpoint becomes {loop._iter}.'
     )
     return False
-
-
-def evaluate_first(runner: Runner) -> None:
-    """Evaluate what a resumed run begins with, if it was time to.
-
-    The former run may have ended between that checkpoint and its evaluation.
-    """
-    loop = runner.train_loop
-    if runner.iter == 0 or runner.val_loop is None:
-        return
-    done, last = loop.iter, loop.max_iters
-    if isinstance(loop, EpochBasedTrainLoop):
-        if loop.iter != loop.epoch * len(loop.dataloader):
-            return
-        done, last = loop.epoch, loop.max_epochs
-    loop._decide_current_val_interval()
-    if done >= loop.val_begin and (done % loop.val_interval == 0 or done == last):
-        runner.val_loop.run()
 
 
 def _replay(schedulers: list, runner: Runner) -> None:

@@ -19,11 +19,10 @@ from .checkpoint import check_whole, local_backend_args, newest_for_all
 from .data_root import fill_data_root
 from .distributed import cpu_wrapper_cfg, init_gloo, on_cpu
 from .loading import load_weights, read_checkpoint, state_dict_of
-from .loops import check_batches, check_schedule, says_what_is_empty
+from .loops import check_batches, check_schedule, evaluate_first, says_what_is_empty
 from .memory import keep_freed_memory
 from .rates import scale_rates
 from .resuming import (
-    evaluate_first,
     group_values,
     optimizers_of,
     restore_gradients,

@@ -12,7 +12,9 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .layers import Size, pair, run_block
+from .relative import INDEX
 
+POOLS = ('avg', 'cls')  # the mean of the patches, the class token
 _BLOCK = re.compile(r'(?:layers\.\d+\.)?blocks\.\d+\.')
 
 
@@ -134,7 +136,7 @@ class Encoder(BaseModule):
             name
             for name in given
             if name not in own
-            and not name.endswith('.relative_position_index')  # derived
+            and not name.endswith(f'.{INDEX}')  # derived
             and (name.startswith('rel_pos_bias.') or _block_of(name) in blocks)
         ]
         if lost:
@@ -194,7 +196,7 @@ def check_shapes(mismatched: Mapping[str, Any], source: Any) -> None:
 
 def check_pool(pool: str, prefix_tokens: int) -> None:
     """ValueError unless there is such a pooling, and a class token if it takes it."""
-    if pool not in ('avg', 'cls'):
+    if pool not in POOLS:
         raise ValueError(f"pool: got {pool!r}, expected 'avg' or 'cls'")
     if pool == 'cls' and not prefix_tokens:
         raise ValueError("pool='cls': the encoder has no class token; use pool='avg'")

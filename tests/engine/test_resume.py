@@ -8,12 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmengine.hooks import Hook
 from toy_run import build, draws, start, state_of, toy_cfg, train
 
-from mim_zoo.engine import EpochTrainLoop, ZooRunner
+from mim_zoo.engine import ZooRunner
 from mim_zoo.engine.hooks.seed import SeedHook, mixed_seed
-from mim_zoo.registry import HOOKS
 
 
 def assert_equal(a, b, where=''):
@@ -123,64 +121,6 @@ def test_loop_by_iteration_resumes_as_in_mmengine(tmp_path):
     assert train(tmp_path / 'c', batch_size=3, resume=True, **given).iter == 12
 
 
-def test_mmengines_loop_cannot_resume_inside_an_epoch(tmp_path):
-    loop = dict(train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=2))
-    with pytest.raises(ValueError, match=r'inside an epoch.*mim_zoo.EpochTrainLoop'):
-        interrupted(tmp_path / 'a', 5, **loop)
-    done = interrupted(tmp_path / 'b', 9, by_epoch=True, interval=1, **loop)
-    assert (done.iter, done.epoch) == (12, 2)
-
-
-@pytest.mark.parametrize('loop', [dict(by_epoch=True), dict()])
-def test_loop_by_epoch_is_ours(tmp_path, loop):
-    runner = build(tmp_path, train_cfg=dict(max_epochs=2, **loop))
-    assert isinstance(runner.build_train_loop(runner.cfg.train_cfg), EpochTrainLoop)
-
-
-@HOOKS.register_module(force=True)
-class ToyEvaluations(Hook):
-    """Keeps when it is evaluated; at iteration ``at`` the run ends before that."""
-
-    def __init__(self, at=None):
-        self.at, self.seen = at, []
-
-    def before_val(self, runner):
-        if runner.iter == self.at:
-            raise InterruptedError
-        self.seen.append(runner.iter)
-
-
-LOOPS = {
-    'epochs': (
-        dict(type='EpochTrainLoop', max_epochs=2, val_interval=1),
-        dict(by_epoch=True, interval=1),
-    ),
-    'iterations': (
-        dict(type='IterBasedTrainLoop', max_iters=12, val_interval=6),
-        dict(interval=6),
-    ),
-}
-
-
-@pytest.mark.parametrize('at', [6, 12])
-@pytest.mark.parametrize('kind', LOOPS)
-def test_what_was_saved_is_evaluated(tmp_path, kind, at):
-    loop, saving = LOOPS[kind]
-    data = dict(toy_cfg(tmp_path).train_dataloader)
-    data['sampler'] = dict(type='DefaultSampler', shuffle=False)
-    given = dict(train_cfg=loop, val_cfg=dict(), val_evaluator=[], **saving)
-    given |= dict(val_dataloader=data, param_scheduler=None)
-
-    def run(at=None, **more):
-        hooks = [dict(type='ToyRecorder'), dict(type='ToyEvaluations', at=at)]
-        runner = train(tmp_path, custom_hooks=hooks, **given, **more)
-        return next(h.seen for h in runner.hooks if isinstance(h, ToyEvaluations))
-
-    with pytest.raises(InterruptedError):
-        run(at)
-    assert run(resume=True) == list(range(at, 13, 6))
-
-
 def test_other_batch_size_goes_on_at_the_same_sample(tmp_path):
     with pytest.raises(InterruptedError):
         train(tmp_path, at=9, action='raise', interval=8)
@@ -231,7 +171,8 @@ def test_options_of_the_optimizer_are_those_configured_now(tmp_path):
 
 
 def test_the_same_options_need_no_word(tmp_path):
-    resumed = interrupted(tmp_path, 5)
+    warm = dict(type='LinearMomentum', start_factor=0.5, by_epoch=False, end=6)
+    resumed = interrupted(tmp_path, 5, param_scheduler=[warm])
     log = Path(resumed.log_dir, f'{resumed.timestamp}.log').read_text()
     assert 'configured now, which' not in log
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mim_zoo.models import MIMViT
-from mim_zoo.models.layers import DropPath
+from mim_zoo.models.layers import Block, DropPath
 
 Build = Callable[..., MIMViT]
 
@@ -115,3 +115,17 @@ def test_block_formula(build_vit: Build) -> None:
     block = build_vit().blocks[1]
     x = torch.randn(2, 7, 32)
     torch.testing.assert_close(block(x), reference_block(block, x))
+
+
+def test_layer_scale() -> None:
+    x = torch.randn(2, 5, 16)
+    assert torch.equal(Block(16, 2, layer_scale=0.0)(x), x)
+    torch.manual_seed(0)
+    plain = Block(16, 2)
+    scaled = Block(16, 2, layer_scale=1.0)
+    scaled.load_state_dict(plain.state_dict(), strict=False)
+    torch.testing.assert_close(scaled(x), plain(x))
+    assert [k for k in plain.state_dict() if 'gamma' in k] == []
+    torch.nn.init.normal_(scaled.gamma_1)
+    scaled.reset_parameters()
+    assert torch.equal(scaled.gamma_1, torch.ones(16))

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from mim_zoo.engine.loading import load_weights
 from mim_zoo.models import MIMViT, layers
-from mim_zoo.models.layers import Block
 from mim_zoo.models.relative import (
     TABLE,
     RelativeAttention,
@@ -233,20 +232,6 @@ def test_without_any_position_places_do_not_matter(build_vit: Build) -> None:
     assert not torch.allclose(two[:, 1:], one[:, 1:][:, order], atol=1e-3)
 
 
-def test_layer_scale() -> None:
-    x = torch.randn(2, 5, 16)
-    assert torch.equal(Block(16, 2, layer_scale=0.0)(x), x)
-    torch.manual_seed(0)
-    plain = Block(16, 2)
-    scaled = Block(16, 2, layer_scale=1.0)
-    scaled.load_state_dict(plain.state_dict(), strict=False)
-    torch.testing.assert_close(scaled(x), plain(x))
-    assert [k for k in plain.state_dict() if 'gamma' in k] == []
-    torch.nn.init.normal_(scaled.gamma_1)
-    scaled.reset_parameters()
-    assert torch.equal(scaled.gamma_1, torch.ones(16))
-
-
 def test_new_random_weights_have_no_bias(build_vit: Build) -> None:
     vit = randomise(build_vit(rel_pos='block', layer_scale=0.1))
     vit.reset_parameters()
@@ -299,38 +284,3 @@ def test_mistakes(build_vit: Build, build_mim: Build) -> None:
     with pytest.raises(ValueError, match='a table of 53 rows, expected 52'):
         vit.load_state_dict(state)
     assert isinstance(build_vit(rel_pos='block').blocks[0].attn, RelativeAttention)
-
-
-TRUNKS = {
-    'shared': (dict(rel_pos='shared'), 'rel_pos_bias'),
-    'block': (dict(rel_pos='block'), 'blocks.0.attn.relative_position_bias_table'),
-    'decomposed': (dict(rel_pos='decomposed', class_token=False), 'attn.rel_pos_h'),
-    'layer scale': (dict(layer_scale=0.1), 'blocks.0.gamma_1'),
-}
-
-
-@pytest.mark.parametrize('name', TRUNKS)
-def test_blocks_never_leave_a_weight_out(build_vit: Build, name: str) -> None:
-    built, lost = TRUNKS[name]
-    state = build_vit(**built).state_dict()
-    plain = build_vit(class_token=built.get('class_token', True))
-    with pytest.raises(ValueError, match=rf'no place for .*{lost}.*Build it as'):
-        load_weights(plain, state, min_share=0.0)
-    with pytest.raises(ValueError, match='no place for'):
-        plain.load_state_dict(state, strict=False)
-    build_vit(**built).load_state_dict(state)
-
-
-def test_relative_positions_alone_are_not_joined_by_absolute_ones(
-    build_vit: Build,
-) -> None:
-    state = build_vit(rel_pos='shared', absolute_pos=False).state_dict()
-    with pytest.raises(ValueError, match=r'pos_embed.*absolute_pos=False'):
-        load_weights(build_vit(rel_pos='block'), state)
-
-
-def test_fewer_blocks_than_the_file_has_are_a_choice(build_vit: Build) -> None:
-    arch = dict(embed_dim=16, num_heads=2)
-    state = build_vit(arch=dict(depth=4, **arch)).state_dict()
-    report = load_weights(build_vit(arch=dict(depth=2, **arch)), state)
-    assert report.share == 1 and len(report.unexpected) == 24
