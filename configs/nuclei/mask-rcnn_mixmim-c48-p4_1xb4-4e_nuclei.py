@@ -4,11 +4,11 @@
 #   python tools/train.py configs/nuclei/mask-rcnn_mixmim-c48-p4_1xb4-4e_nuclei.py \
 #       --cfg-options data_root=/path/to/nuclei
 # From scratch: --cfg-options model.backbone.init_cfg=None
-# Hardware: 1 of 2 CPU cores (AMD EPYC), 15 min beside other runs.
-# Expected (measured, seed 0): 0.331 box AP, 0.342 mask AP after pre-training; 0.177 and
-# 0.197 from scratch (at an earlier commit). After pre-training on raw pixels at a rate of
-# 2e-3, 0.259 and 0.273 on one machine, and on another, where it learned no more than the
-# mean colour, 0.182 and 0.200.
+# Hardware: 1 of 2 CPU cores (AMD EPYC), 17 min beside other runs.
+# Expected (measured, seed 0): 0.331 box AP, 0.342 mask AP after pre-training; 0.183 and
+# 0.202 from scratch. After pre-training on raw pixels at a rate of 2e-3, 0.259 and 0.273
+# on one machine, and on another, where it learned no more than the mean colour, 0.182 and
+# 0.200.
 _base_ = [
     '../_base_/models/mask-rcnn_small.py',
     '../_base_/datasets/nuclei.py',
