@@ -17,28 +17,82 @@ from .registry import SCOPE
 
 
 class Options(DictAction):
-    """KEY=VALUE pairs; a value of several items as [a,b] or a,b."""
+    """KEY=VALUE pairs, added to those of the command line before them.
+
+    A value is a number, True, False, None, a word, or a list of them ([a,b] or a,b; a
+    tuple in parentheses). As MMEngine reads them, but spaces in a word stay, and a word
+    in quotes stays as it is, commas too.
+    """
 
     def __call__(self, parser: Any, namespace: Any, values: Any, *rest: Any) -> None:
         for pair in values:
-            if '=' not in pair:
+            _, equals, value = pair.partition('=')
+            if not equals:
                 parser.error(f'--cfg-options: expected KEY=VALUE, got "{pair}"')
-        try:
-            super().__call__(parser, namespace, values, *rest)
-        except RecursionError:  # MMEngine's answer to parentheses it cannot pair
-            parser.error(
-                f'--cfg-options: cannot read {" ".join(values)}; a value is a number, '
-                'a word or a list of them ([a,b]): write dicts in a config file of '
-                'your own, with _base_ = [CONFIG]'
-            )
+            try:
+                _value(value.strip())
+            except ValueError:
+                parser.error(
+                    f'--cfg-options: cannot read {pair}; a value is a number, a word '
+                    'or a list of them ([a,b]): write dicts in a config file of your '
+                    'own, with _base_ = [CONFIG], and a word with commas or brackets '
+                    """in quotes (KEY='"a,b"')"""
+                )
+        super().__call__(parser, namespace, values, *rest)
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:  # MMEngine calls it for every value
+        return _value(val.strip())
+
+
+def quoted(word: str) -> str:
+    """A word as a value that is read as this word, whatever is in it."""
+    return f"'{word}'" if '"' in word else f'"{word}"'
+
+
+def _value(text: str) -> Any:
+    """What is written there; ValueError if it cannot be read."""
+    if text[:1] in ('"', "'") and text.find(text[0], 1) == len(text) - 1:
+        return text[1:-1]
+    if text.startswith('{'):
+        raise ValueError(text)
+    items = _items(text) if ',' in text else []
+    if len(items) > 1:
+        return [_value(item) for item in items if item]
+    if (text[:1], text[-1:]) in (('[', ']'), ('(', ')')):
+        inner = [_value(item) for item in _items(text[1:-1]) if item]
+        return tuple(inner) if text[0] == '(' else inner
+    if items:  # dict(a=1,b=2)
+        raise ValueError(text)
+    return DictAction._parse_int_float_bool(text)
+
+
+def _items(text: str) -> list[str]:
+    """The parts between commas that are in no brackets and no quotes."""
+    items, depth, quote = [''], 0, ''
+    for char in text:
+        if quote:
+            quote = '' if char == quote else quote
+        elif char in '"\'' and not items[-1].strip():
+            quote = char
+        else:
+            depth += (char in '[(') - (char in '])')
+        if depth < 0:
+            raise ValueError(text)
+        if char == ',' and not depth and not quote:
+            items.append('')
+        else:
+            items[-1] += char
+    if depth or quote:
+        raise ValueError(text)
+    return [item.strip() for item in items]
 
 
 def parse_options(words: Sequence[str]) -> dict[str, Any]:
-    """{key: value} of words as they come after ``--cfg-options``, without their "+"."""
+    """{key: value} of words as they come after ``--cfg-options``."""
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='*', action=Options, default={})
-    found = parser.parse_args(['--cfg-options', *words]).cfg_options
-    return {key.removeprefix('+'): value for key, value in found.items()}
+    return parser.parse_args(['--cfg-options', *words]).cfg_options
 
 
 def checked_options(cfg: Config, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What every image dataset here shares: the pipeline, seeding, unreadable files."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -110,7 +110,7 @@ class ImageDataset(BaseDataset):
                     # A stand-in is left to the worker that draws it, which is
                     # how each file gets one warning without a lock.
                     if step == 0:
-                        self._report(index, error)
+                        self.report_unreadable(index, error)
             if self.test_mode:
                 return None
         raise TooManyUnreadableError(f'none of the {len(self)} files can be read.')
@@ -119,12 +119,25 @@ class ImageDataset(BaseDataset):
         info = self.get_data_info(index)
         return info if seed is None else {**info, 'seed': seed}
 
-    def _report(self, index: int, error: UnreadableImageError) -> None:
+    def report_unreadable(self, index: int, why: object) -> None:
+        """Leave an image out from now on, warn once, and check how many there are."""
+        if self._unreadable[index]:
+            return
         self._unreadable[index] = 1
         print_log(
-            f'Skipped an unreadable file: {error}', 'current', level=logging.WARNING
+            f'Skipped an unreadable file: {why}', 'current', level=logging.WARNING
         )
         self.check_unreadable(self.unreadable_files())
+
+
+def innermost(dataset: Any) -> Iterator[Any]:
+    """The data sets inside MMEngine's or torch's wrappers."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inner == [None]:
+        yield dataset
+    else:
+        for part in inner:
+            yield from innermost(part)
 
 
 def list_names(names: Sequence[str], limit: int = 50) -> str:

@@ -1,5 +1,6 @@
 """Few labels: a share of the images of every class."""
 
+import os
 from hashlib import blake2b
 
 from mmengine.dataset import BaseDataset
@@ -27,7 +28,7 @@ def ClassShare(dataset: dict, share: float, seed: int = 0) -> BaseDataset:
                 'image; use a labelled data set (ImageFolder with_label=True)'
             )
         path = info['img_path'].removeprefix(root)
-        order = blake2b(f'{seed} {path}'.encode(), digest_size=8).digest()
+        order = blake2b(os.fsencode(f'{seed} {path}'), digest_size=8).digest()
         by_class.setdefault(info['gt_label'], []).append((order, path, i))
     chosen = [
         i

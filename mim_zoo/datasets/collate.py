@@ -8,7 +8,7 @@ from torch.utils.data import default_collate
 
 from mim_zoo.registry import FUNCTIONS
 
-from .encoded import EncodedCrop
+from .encoded import EncodedBatch, EncodedCrop
 
 
 @FUNCTIONS.register_module()
@@ -16,7 +16,7 @@ def collate_readable(items: Sequence[dict | list[dict] | None]) -> dict[str, Any
     """Stack what ``PackInputs`` made, leaving out None; nothing left gives ``{}``.
 
     Images (B, C, H, W) stay as they are in files, the channels last in memory. With a
-    JPEG among them, ``EncodedCrop``, they stay a list, for the device.
+    JPEG among them, ``EncodedCrop``, they are an ``EncodedBatch``, for the device.
 
     Raises ValueError naming two files if their images differ in shape or dtype.
     """
@@ -42,7 +42,7 @@ def collate_readable(items: Sequence[dict | list[dict] | None]) -> dict[str, Any
             )
     batch = default_collate([{**item, 'inputs': 0} for item in kept])
     if any(isinstance(item['inputs'], EncodedCrop) for item in kept):
-        return {**batch, 'inputs': [item['inputs'] for item in kept]}
+        return {**batch, 'inputs': EncodedBatch.of([i['inputs'] for i in kept])}
     pixels = [item['inputs'].permute(1, 2, 0) for item in kept]  # (H, W, C) in memory
     return {**batch, 'inputs': default_collate(pixels).permute(0, 3, 1, 2)}
 
@@ -57,5 +57,5 @@ def _single(items: Sequence[dict | list[dict] | None]) -> Iterator[dict]:
 
 def _kind(item: dict) -> tuple[tuple[int, ...], torch.dtype]:
     if isinstance(item['inputs'], EncodedCrop):
-        return (3, *item['inputs'].size), torch.uint8
+        return (3, *item['inputs'].crop.size), torch.uint8
     return tuple(item['inputs'].shape), item['inputs'].dtype

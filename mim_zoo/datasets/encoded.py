@@ -3,13 +3,14 @@
 On CUDA by torchvision's nvJPEG; on a CPU the same code runs, without gain.
 """
 
-import logging
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import simplejpeg
 import torch
-from mmengine.logging import print_log
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import InterpolationMode
@@ -22,18 +23,63 @@ from .jpeg import COLOURS, MAGIC, orientation
 from .transforms import PackInputs, RandomFlip, RandomResizedCrop
 
 
-class EncodedCrop(NamedTuple):
-    """A JPEG (N,) uint8, and what is wanted of it.
+class Crop(NamedTuple):
+    """What is wanted of an image.
 
     ``box`` is (top, left, height, width) in pixels, ``size`` (height, width) what it
     is resized to, ``flip`` whether left and right change sides then.
     """
 
-    data: Tensor
     box: tuple[int, int, int, int]
     size: tuple[int, int]
     interpolation: str
     flip: bool
+
+
+class EncodedCrop(NamedTuple):
+    """A JPEG (N,) uint8 and what is wanted of it."""
+
+    data: Tensor
+    crop: Crop
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """Images of a batch, some of them JPEGs; few tensors, whatever the batch.
+
+    Each tensor that a worker hands over takes a descriptor of an open file.
+
+    Args:
+        data: all JPEGs, one after the other, (N,) uint8.
+        lengths: of each, in bytes.
+        crops: what is wanted of each image; None of one that is decoded.
+        pixels: the decoded ones, (K, 3, H, W) uint8.
+    """
+
+    data: Tensor
+    lengths: list[int]
+    crops: list[Crop | None]
+    pixels: Tensor | None
+
+    @classmethod
+    def of(cls, images: Sequence[EncodedCrop | Tensor]) -> EncodedBatch:
+        """A batch of these."""
+        encoded = [image for image in images if isinstance(image, EncodedCrop)]
+        decoded = [image for image in images if isinstance(image, Tensor)]
+        return cls(
+            torch.cat([image.data for image in encoded]),
+            [len(image.data) for image in encoded],
+            [None if isinstance(image, Tensor) else image.crop for image in images],
+            torch.stack(decoded) if decoded else None,
+        )
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def pin_memory(self) -> EncodedBatch:
+        """For DataLoader, which asks for it."""
+        pixels = None if self.pixels is None else self.pixels.pin_memory()
+        return replace(self, data=self.data.pin_memory(), pixels=pixels)
 
 
 @TRANSFORMS.register_module()
@@ -77,53 +123,37 @@ class CropOnDevice:
     def __call__(self, results: dict) -> dict:
         if 'img' in results:
             return self.pack(self.flip(self.crop(results)))
-        inputs = EncodedCrop(
-            results.pop('jpeg'),
+        data = results.pop('jpeg')
+        crop = Crop(
             self.crop.draw(results.pop('shape')),
             self.crop.size,
             self.crop.interpolation,
             self.flip.draw(),
         )
-        return self.pack.around(inputs, results)
+        return self.pack.around(EncodedCrop(data, crop), results)
 
 
-def is_encoded(inputs: Any) -> bool:
-    """Whether the images of a batch are for ``decode_crops``."""
-    return not isinstance(inputs, Tensor) and any(
-        isinstance(image, EncodedCrop) for image in inputs
-    )
+def decode_crops(batch: EncodedBatch, device: torch.device) -> tuple[Tensor, list[int]]:
+    """The images (B, 3, H, W) uint8 on the device, and which image is at each place.
 
-
-def decode_crops(
-    crops: Sequence[EncodedCrop | Tensor], names: Sequence[str], device: torch.device
-) -> Tensor:
-    """The crops of a batch (B, 3, H, W) uint8 on the device; tensors stay as they are.
-
-    A JPEG that is broken behind its header is not found before: another image of the
-    batch stands in for it, and a warning names it, of ``names``. Raises
-    UnreadableImageError if all are broken.
+    A JPEG that is broken behind its header is not found before: the first whole image
+    of the batch stands in for it. Raises UnreadableImageError if all are broken.
     """
-    encoded = [crop.data for crop in crops if isinstance(crop, EncodedCrop)]
-    images = iter(_decode(encoded, device))
-    cut = [
-        _cut(next(images), crop)
-        if isinstance(crop, EncodedCrop)
-        else crop.to(device, non_blocking=True)
-        for crop in crops
-    ]
-    whole = next((image for image in cut if image is not None), None)
-    if whole is None:
-        raise UnreadableImageError(f'no JPEG of {", ".join(names)} can be decoded.')
-    if broken := [name for name, image in zip(names, cut) if image is None]:
-        text = f'another image of its batch stands in for {", ".join(broken)}'
-        print_log(f'A JPEG is broken: {text}', 'current', level=logging.WARNING)
-    return torch.stack([whole if image is None else image for image in cut])
+    files = iter(_decode(list(batch.data.split(batch.lengths)), device))
+    pixels = () if batch.pixels is None else batch.pixels.to(device, non_blocking=True)
+    ready = iter(pixels)
+    images = (
+        next(ready) if crop is None else _cut(next(files), crop) for crop in batch.crops
+    )
+    whole = {place: x for place, x in enumerate(images) if x is not None}
+    if not whole:
+        raise UnreadableImageError('no JPEG of the batch can be decoded')
+    shown = [i if i in whole else min(whole) for i in range(len(batch))]
+    return torch.stack([whole[i] for i in shown]), shown
 
 
 def _decode(encoded: list[Tensor], device: torch.device) -> list[Tensor | None]:
     """Images (3, H, W), all at once or, if one is broken, one by one."""
-    if not encoded:
-        return []
     try:
         return decode_jpeg(encoded, mode=ImageReadMode.RGB, device=device)
     except RuntimeError:
@@ -132,7 +162,7 @@ def _decode(encoded: list[Tensor], device: torch.device) -> list[Tensor | None]:
         return [_decode([data], device)[0] for data in encoded]
 
 
-def _cut(image: Tensor | None, crop: EncodedCrop) -> Tensor | None:
+def _cut(image: Tensor | None, crop: Crop) -> Tensor | None:
     """(3, H, W) of the wanted size, of an image (3, H_in, W_in)."""
     if image is None:
         return None

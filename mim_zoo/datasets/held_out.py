@@ -1,5 +1,6 @@
 """Hold part of a data set out, for folders that come without a validation part."""
 
+import os
 from zlib import crc32
 
 from mmengine.dataset import BaseDataset
@@ -25,7 +26,7 @@ def HeldOutSplit(dataset: dict, split: str, share: float = 0.05) -> BaseDataset:
     root = str(getattr(built, 'root', ''))
     paths = [built.get_data_info(i)['img_path'] for i in range(len(built))]
     held_out = [
-        crc32(path.removeprefix(root).encode()) % BUCKETS < share * BUCKETS
+        crc32(os.fsencode(path.removeprefix(root))) % BUCKETS < share * BUCKETS
         for path in paths
     ]
     chosen = [i for i, held in enumerate(held_out) if held == (split == 'val')]

@@ -118,7 +118,7 @@ class ImageFolder(ImageDataset):
         folders = set(class_folders(self.root))
         labels: dict[str, int] = {}
         items = []
-        with list_path.open(encoding='utf-8') as lines:
+        with list_path.open(encoding='utf-8', errors='surrogateescape') as lines:
             for number, line in enumerate(lines, 1):
                 if not line.strip():
                     continue
@@ -202,14 +202,23 @@ class ImageFolder(ImageDataset):
         )
 
     def _images_below(self, folder: Path) -> Iterator[str]:
-        """Relative paths, sorted folder by folder; hidden entries are left out."""
+        """Relative paths, sorted folder by folder; hidden entries are left out.
+
+        Links to folders are followed, but for those that lead back to where they are.
+        """
         for here, folders, files in os.walk(folder, followlinks=True):
-            folders[:] = sorted(name for name in folders if name[0] != '.')
+            shown = (name for name in folders if name[0] != '.')
+            folders[:] = sorted(n for n in shown if not _leads_back(Path(here, n)))
             base = os.path.relpath(here, self.root)
             prefix = '' if base == '.' else Path(base).as_posix() + '/'
             for name in sorted(files):
                 if name[0] != '.' and name.lower().endswith(self.extensions):
                     yield prefix + name
+
+
+def _leads_back(path: Path) -> bool:
+    """Whether a folder is a link to one that it lies in."""
+    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
 
 
 def class_folders(root: Path) -> list[str]:

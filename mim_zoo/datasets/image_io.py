@@ -5,7 +5,9 @@ Every picture becomes ``(H, W, C)``, RGB, upright (EXIF or TIFF orientation appl
 rescaled: a 16-bit file gives 0..65535, so mean and std are in the files' units.
 """
 
+import errno
 import io
+import re
 from pathlib import Path
 
 import cv2
@@ -23,6 +25,9 @@ IMAGE_EXTENSIONS = (
 CHANNELS = ('RGB', 'grey', 'unchanged')
 _TIFF_MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 _PNG_MAGIC = b'\x89PNG\r\n\x1a\n'
+_PNM_HEADER = re.compile(rb'P[2356](?:\s|#[^\n]*\n)+(?:(\d+)(?:\s|#[^\n]*\n)+){2}(\d+)')
+# Troubles of the process, not of the file that it wanted.
+_OF_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as PIL
 # 8-bit TIFF colour models that Pillow turns into RGB and tifffile leaves as stored.
 _TIFF_COLOUR = ('MINISWHITE', 'PALETTE', 'SEPARATED', 'YCBCR', 'CIELAB')
@@ -62,9 +67,17 @@ def read_file(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise UnreadableImageError(
-            f'{path}: {type(error).__name__}: {error}'
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: str | Path, error: OSError) -> Exception:
+    """UnreadableImageError, or the error itself where the file is not to blame.
+
+    A process may have too many files open, or too little memory.
+    """
+    if error.errno in _OF_PROCESS:
+        return error
+    return UnreadableImageError(f'{path}: {type(error).__name__}: {error}')
 
 
 def content_of(results: dict) -> bytes:
@@ -110,9 +123,17 @@ def _decode(data: bytes, fast: bool, shortest: int | None) -> np.ndarray:
         return _decode_tiff(data)
     if data[:6] == b'\x93NUMPY':
         return _decode_npy(data)
-    if data[:8] == _PNG_MAGIC and data[24:25] == b'\x10':
-        return _decode_png16(data)
+    if _is_deep(data):
+        return _decode_deep(data)
     return _decode_pillow(data)
+
+
+def _is_deep(data: bytes) -> bool:
+    """Whether this is a PNG, PPM or PGM of more than 8 bits."""
+    if data[:8] == _PNG_MAGIC:
+        return data[24:25] == b'\x10'
+    header = _PNM_HEADER.match(data)
+    return header is not None and int(header[2]) > 255
 
 
 def _decode_pillow(data: bytes) -> np.ndarray:
@@ -133,14 +154,15 @@ def _decode_pillow(data: bytes) -> np.ndarray:
     return _upright(image, tag)
 
 
-def _decode_png16(data: bytes) -> np.ndarray:
-    # Pillow keeps only the upper byte of colour; OpenCV accepts half a file.
+def _decode_deep(data: bytes) -> np.ndarray:
+    # Pillow keeps only the upper byte of colour and rescales a PGM; OpenCV accepts half
+    # a file.
     with Image.open(io.BytesIO(data)) as picture:
         picture.load()  # raises on a truncated file
         tag = exif_orientation(picture)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise OSError('not a whole PNG file')
+        raise OSError('not a whole file')
     return _upright(_swap_blue_red(image), tag)
 
 
@@ -159,7 +181,8 @@ def _decode_tiff(data: bytes) -> np.ndarray:
         series = tiff.series[0]
         page = tiff.pages.first
         colour = getattr(page.photometric, 'name', '') in _TIFF_COLOUR
-        if colour and page.bitspersample <= 8:
+        below_8_bits = page.bitspersample < 8 and page.samplesperpixel == 1
+        if below_8_bits or (colour and page.bitspersample <= 8):
             return _decode_pillow(data)
         tag = page.tags.get(ORIENTATION_TAG)
         try:

@@ -161,6 +161,7 @@ def open_index(root: Path) -> ShardIndex:
             'data_root to the folder of the shards (decompress .tar.gz); for loose '
             'files take ImageFolder, or pack them with tools/pack_shards.py.'
         )
+    _warn_of_repeated(index)
     try:
         index.save(path)
     except OSError as error:
@@ -239,6 +240,25 @@ def _check_files(root: Path, expected: dict[str, int], present: list[str]) -> No
             'if the shards are meant to be other ones, remove the index and the next '
             'run makes a new one.'
         )
+
+
+def _warn_of_repeated(index: ShardIndex) -> None:
+    """Name a path that is in the shards twice: packed or copied so, or by chance."""
+    text, (begins, chars) = index.text, (index.rows[key] for key in ('name', 'chars'))
+    paths = (text[a : a + n] for a, n in zip(begins.tolist(), chars.tolist()))
+    hashes = np.fromiter(map(hash, paths), np.int64, len(index))
+    values, counts = np.unique(hashes, return_counts=True)
+    if len(values) == len(hashes):
+        return
+    places = np.flatnonzero(hashes == values[counts.argmax()]).tolist()
+    names = sorted({index.shards[index[place]['shard']][0] for place in places})
+    print_log(
+        f'{len(hashes) - len(values)} of {len(hashes)} images have the path of another '
+        f'one, such as {index[places[0]]["img_path"]} ({_some(names)}): if shards were '
+        'packed or copied twice, remove those and the index.',
+        'current',
+        level=logging.WARNING,
+    )
 
 
 def _some(names: Sequence[str], limit: int = 5) -> str:

@@ -16,11 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mim_zoo.locks import locked
+
 from .image_folder import ImageFolder
 from .image_io import UnreadableImageError, decode_image, read_file
 from .shard_index import BLOCK, INDEX_NAME, Member, Shard, ShardIndex, read_shard
 
 _THREADS, _AHEAD = 8, 64  # readers, and how many images they may be ahead
+_LOCK = '.lock'
 
 
 class Packed(NamedTuple):
@@ -47,13 +50,28 @@ def pack_shards(
 
     The work is done in ``OUT.part``, renamed at the end: ``out`` is there whole or not
     at all. What was interrupted goes on after the last whole shard. ValueError if
-    ``out`` is there, or ``OUT.part`` holds anything else than shards of this folder.
+    ``out`` is there, ``OUT.part`` holds anything else than shards of this folder, or
+    another process works there.
     """
     if shard_size < 1:
         raise ValueError(f'expected shards of at least 1 byte, got {shard_size}.')
     final = _new_folder(out)
     work = final.with_name(f'{final.name}.part')
-    work.mkdir(parents=True, exist_ok=True)
+    with _alone(work):
+        _new_folder(out)  # another process may have come to its end meanwhile
+        packed = _pack(source, work, shard_size, seed, say)
+        (work / _LOCK).unlink()
+        work.rename(final)
+    return packed
+
+
+def _pack(
+    source: ImageFolder,
+    work: Path,
+    shard_size: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> Packed:
     shards = _finished(work, source)
     done = {image.path for shard in shards for image in shard.images}
     say(f'{len(done)} of {len(source)} images are packed')
@@ -70,9 +88,20 @@ def pack_shards(
     ShardIndex.of(sorted(shards)).save(work / INDEX_NAME)
     for begun in work.glob('.shard*'):  # by a process that was killed
         begun.unlink()
-    work.rename(final)
     size = sum(shard.size for shard in shards)
     return Packed(len(done), len(shards), size, left_out)
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Make the folder, and keep other processes out of it; ValueError if one is in."""
+    try:
+        with locked(work / _LOCK, wait=False):
+            yield
+    except BlockingIOError:
+        raise ValueError(
+            f'{work}: another process packs into this folder; wait for it, or stop it'
+        ) from None
 
 
 def _new_folder(out: str | Path) -> Path:
@@ -97,7 +126,7 @@ def _finished(work: Path, source: ImageFolder) -> list[Shard]:
 
     The last image of each is compared with the file it was packed from.
     """
-    known = re.compile(rf'shard-\d+\.tar|{re.escape(INDEX_NAME)}|\.shard.*')
+    known = re.compile(rf'shard-\d+\.tar|{re.escape(INDEX_NAME)}|\.shard.*|\.lock')
     others = [path.name for path in work.iterdir() if not known.fullmatch(path.name)]
     shards = [read_shard(path) for path in sorted(work.glob('shard-*.tar'))]
     for shard in shards:

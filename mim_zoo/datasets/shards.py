@@ -12,7 +12,7 @@ from mim_zoo.registry import DATASETS
 
 from .base import ImageDataset
 from .image_folder import SPLIT_NAMES
-from .image_io import UnreadableImageError
+from .image_io import unreadable
 from .shard_index import BLOCK, INDEX_NAME, Member, ShardIndex, open_index
 
 _OPEN = 64  # files of a process; by ShardSampler's default, 16 are in use
@@ -86,8 +86,8 @@ class ShardedImages(ImageDataset):
     those on a disk. ``img_path`` is the path in the tar file, below ``data_root``. The
     index is made of the headers once and kept beside the shards.
 
-    ``read_ahead`` asks the system for a whole shard when its first image is read: for
-    storage that seeks slowly, together with ShardSampler.
+    ``read_ahead`` asks the system for a whole shard when a process opens it (the last
+    64 stay open): for storage that seeks slowly, together with ShardSampler.
 
     A folder, shard or index that cannot be meant raises ValueError.
     """
@@ -144,7 +144,7 @@ class ShardedImages(ImageDataset):
         try:
             data = self._reader.read(info.pop('shard'), info.pop('member'))
         except OSError as error:
-            raise UnreadableImageError(f'{info["img_path"]}: {error}') from error
+            raise unreadable(info['img_path'], error) from error
         return {**info, 'img_bytes': data}
 
     def _get_unserialized_subset(self, indices: int | Sequence[int]) -> ShardIndex:  # type: ignore[override]

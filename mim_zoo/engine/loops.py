@@ -49,18 +49,28 @@ def layout_of(loader: DataLoader) -> dict[str, int | None]:
     }
 
 
-def check_schedule(schedule: Any, max_epochs: int) -> None:
-    """ValueError if a part of the schedule begins where the run has ended."""
+def too_late(schedule: Any, max_epochs: int) -> str | None:
+    """Which part of the schedule begins where the run has ended, in words."""
     for part in schedule if isinstance(schedule, list) else [schedule]:
         if not isinstance(part, dict) or not part.get('by_epoch', True):
             continue
         begin = part.get('begin', 0)
         if begin >= max_epochs:
-            raise ValueError(
+            return (
                 f'{part.get("type")} begins after epoch {begin}, but the run has '
-                f'{max_epochs} epochs: a shorter run needs a shorter warm-up, such as '
-                '--cfg-options param_scheduler.0.end=1 param_scheduler.1.begin=1'
+                f'{max_epochs} epoch{"s" * (max_epochs != 1)}'
             )
+    return None
+
+
+def check_schedule(schedule: Any, max_epochs: int) -> None:
+    """ValueError if a part of the schedule begins where the run has ended."""
+    if problem := too_late(schedule, max_epochs):
+        epochs = f'{max_epochs / 4:g}'
+        raise ValueError(
+            f'{problem}: a shorter run needs a shorter warm-up, such as --cfg-options '
+            f'param_scheduler.0.end={epochs} param_scheduler.1.begin={epochs}'
+        )
 
 
 def check_batches(loader: DataLoader) -> None:

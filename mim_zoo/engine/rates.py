@@ -4,6 +4,7 @@ from typing import Any
 
 from mmengine.runner import Runner
 
+from mim_zoo.datasets.base import innermost
 from mim_zoo.datasets.repeat import RepeatedDraws
 
 from .loops import batch_size_of
@@ -14,7 +15,8 @@ def scale_rates(runner: Runner, base: int | None) -> None:
     """Scale by processes x batch x accumulation, over ``base``, and say so.
 
     The batch is what the model sees, with every draw of ``RepeatedDraws``.
-    Raises ValueError without a base, or if the loader does not tell its batch size.
+    Raises ValueError without a base, if the loader does not tell its batch size, or if
+    its parts draw differently often.
     """
     if not base or base < 0:
         raise ValueError(
@@ -46,8 +48,16 @@ def scale_rates(runner: Runner, base: int | None) -> None:
 
 
 def _draws(dataset: Any) -> int:
-    """How often a batch holds an image of a data set, which may wrap another."""
-    while (inner := getattr(dataset, 'dataset', None)) is not None:
-        dataset = inner
+    """How often a batch holds an image of a data set, which may wrap others."""
+    found = sorted({_draws_of(part) for part in innermost(dataset)})
+    if len(found) > 1:
+        raise ValueError(
+            f'auto_scale_lr: the parts of the training data draw {found} times from an '
+            'image (RepeatedDraws), expected one number; set the learning rate by hand.'
+        )
+    return found[0]
+
+
+def _draws_of(dataset: Any) -> int:
     steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', None) or ()
     return next((step.times for step in steps if isinstance(step, RepeatedDraws)), 1)

@@ -31,7 +31,8 @@ except ImportError:  # before PyTorch 2.6
     FSDPModule = DTensor = ()  # type: ignore[assignment, misc]
 
 NAME = 'FullyShard'
-ENTRIES = ('extract_feat',)  # methods beside forward that others call
+# methods beside forward that others call
+ENTRIES = ('extract_feat', 'extract_block_feats')
 DTYPES = {None: None, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 

@@ -10,7 +10,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
-from mim_zoo.datasets.encoded import decode_crops, is_encoded
+from mim_zoo.datasets.encoded import EncodedBatch, decode_crops
 from mim_zoo.datasets.masking import MaskingTransform
 from mim_zoo.registry import MODELS, TRANSFORMS
 
@@ -30,6 +30,9 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
     (from torch's generator without one); in evaluation from ``eval_seed`` and the
     image's index, so that they never change (if images share masks, as long as the
     batches stay the same).
+
+    ``broken`` are the files of the last batch that could not be decoded here; another
+    image of the batch, with all its facts, stood in for each.
 
     Args:
         mean, std: one number per channel in the units of the files (RGB, 0..255 for
@@ -58,6 +61,7 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
             raise ValueError(f'std: got {tuple(std)}, expected positive numbers')
         self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), False)
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), False)
+        self.broken: tuple[str, ...] = ()
         self.eval_seed = eval_seed
         self._checked = False
         self.stride = stride
@@ -84,12 +88,10 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Returns dict(inputs fp32, mask, num_hidden, data_samples = all the rest)."""
+        data = self._decoded(data)
         # read on the host, where it costs no device sync
         num_hidden = self._given_count(data.get('mask'), training)
         seeds = self._seeds(data, training)
-        if is_encoded(data['inputs']):
-            decoded = decode_crops(data['inputs'], data['img_path'], self.device)
-            data = {**data, 'inputs': decoded}
         data = self.cast_data(data)
         samples = {k: v for k, v in data.items() if k not in ('inputs', 'mask')}
         inputs = self.normalize(data['inputs'])
@@ -105,6 +107,24 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
         return dict(
             inputs=inputs, mask=mask, num_hidden=num_hidden, data_samples=samples
         )
+
+    def _decoded(self, data: dict) -> dict:
+        """JPEGs as pixels; an image that stands in for another comes with its facts."""
+        self.broken = ()
+        if not isinstance(data['inputs'], EncodedBatch):
+            return data
+        images, shown = decode_crops(data['inputs'], self.device)
+        if shown != list(range(len(shown))):
+            names = data['img_path']
+            self.broken = tuple(n for i, n in enumerate(names) if shown[i] != i)
+            data = {
+                key: value[shown]
+                if isinstance(value, Tensor)
+                else [value[i] for i in shown]
+                for key, value in data.items()
+                if key != 'inputs'
+            }
+        return {**data, 'inputs': images}
 
     def normalize(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """Pixels (B, C_in, H, W) in file units to zero mean and unit variance."""

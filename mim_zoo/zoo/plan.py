@@ -9,8 +9,8 @@ from mmengine.config import Config
 
 from mim_zoo.cli import find_config
 from mim_zoo.datasets.corruptions import CORRUPTIONS, SEVERITIES, Corrupt
-from mim_zoo.engine.loops import check_schedule
-from mim_zoo.options import parse_options
+from mim_zoo.engine.loops import too_late
+from mim_zoo.options import checked_options, parse_options, quoted
 from mim_zoo.paths import read_config
 
 from .budget import Budget
@@ -233,18 +233,18 @@ class _Maker:
         return (*words, *self._options('model.backbone.init_cfg=None'))
 
     def _options(self, *words: str) -> tuple[str, ...]:
-        root = f'data_root={self.data_root}'
+        root = f'data_root={quoted(self.data_root)}'
         return ('--cfg-options', root, *words, *self.budget.options)
 
 
 def _check_epochs(facts: Facts) -> None:
     """ValueError if a step's epochs are too few for its schedule."""
     cfg = read_config(find_config(facts['config']))
-    cfg.merge_from_dict(parse_options(facts['options']))
-    try:
-        check_schedule(cfg.param_scheduler, facts['epochs'])
-    except ValueError as error:
-        raise ValueError(f'{facts["config"]}: {error}') from None
+    cfg.merge_from_dict(checked_options(cfg, parse_options(facts['options'])))
+    if problem := too_late(cfg.param_scheduler, facts['epochs']):
+        raise ValueError(
+            f'{facts["config"]}: {problem}; raise --epochs or --tuning-epochs'
+        )
 
 
 def _stages(cfg: Config, epochs: int) -> dict[str, Any]:
@@ -266,4 +266,4 @@ def _stages(cfg: Config, epochs: int) -> dict[str, Any]:
 def _word(value: Any) -> str:
     if isinstance(value, list):
         return f'[{",".join(map(str, value))}]'
-    return str(value)
+    return quoted(str(value)) if isinstance(value, Path) else str(value)

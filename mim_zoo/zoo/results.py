@@ -7,11 +7,11 @@ from typing import Any
 
 from mim_zoo.benchmark import Stepper, Work, our_side
 from mim_zoo.benchmark.workers import Worker
+from mim_zoo.locks import locked
 from mim_zoo.options import parse_options
 from mim_zoo.paths import write_text
 
 from .budget import Budget
-from .locks import locked
 from .plan import PRETRAIN, Facts, Plan, Step, facts_of
 from .rows import Size
 from .running import compare, read_record

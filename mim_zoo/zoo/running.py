@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from mim_zoo.benchmark.report import machine, versions
+from mim_zoo.locks import locked
 from mim_zoo.paths import write_text
 
-from .locks import locked
 from .plan import Facts, Plan, Step
 
 RECORD, LOG, LOCK = 'step.json', 'log.txt', '.run.lock'
@@ -71,7 +71,7 @@ class Runs:
                 if failure is None:
                     with self._turn:
                         self.after(plan, step)
-            except Exception as error:  # of this plan only
+            except (Exception, SystemExit) as error:  # of this plan only
                 failure = f'{type(error).__name__}: {error}'
             if failure is not None:
                 return f'{plan}, {step.name}: {failure}'

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import pytest
@@ -43,6 +44,12 @@ def test_parts_survive_a_move_and_new_files(folder, tmp_path):
     shutil.move(folder, moved)
     Image.new('RGB', (4, 4)).save(moved / '0' / 'new.png')
     assert names(moved, 'val') - {'new.png'} == before
+
+
+def test_names_need_not_be_text(folder):
+    shutil.copy(folder / '0' / '0.png', os.fsencode(folder) + b'/0/\xe9t\xe9.png')
+    both = names(folder, 'train') | names(folder, 'val')
+    assert len(both) == 41 and '\udce9t\udce9.png' in both
 
 
 @pytest.mark.parametrize('bad', [dict(split='test'), dict(split='val', share=1.0)])

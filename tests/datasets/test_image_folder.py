@@ -50,6 +50,13 @@ def test_nested_and_flat_folders_without_labels(classes):
     ]
 
 
+def test_a_link_that_leads_back_is_not_followed(classes):
+    before = entries(ImageFolder(str(classes)))
+    (classes / 'cat/deep/up').symlink_to(classes / 'cat')
+    (classes / 'cat/deep/here').symlink_to('.')
+    assert entries(ImageFolder(str(classes))) == before
+
+
 def test_symlinked_class_folders_are_followed(classes, tmp_path_factory):
     root = tmp_path_factory.mktemp('links')
     (root / 'dog').symlink_to(classes / 'dog')

@@ -1,4 +1,6 @@
+import errno
 import io
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -245,3 +247,40 @@ def test_result_is_contiguous_and_writable(tmp_path):
     image = read_image(tmp_path / 'a.png')
     assert image.flags.c_contiguous
     image[0] = 0  # torch.from_numpy warns of arrays that cannot be written
+
+
+@pytest.mark.parametrize('highest', [4095, 65535])
+@pytest.mark.parametrize('kind', ['P5', 'P6'])
+def test_deep_ppm_and_pgm_keep_their_values(tmp_path, kind, highest):
+    image = bands(3 if kind == 'P6' else 1) // 20
+    header = f'{kind}\n# a comment\n12 10\n{highest}\n'.encode()
+    path = tmp_path / 'a.ppm'
+    path.write_bytes(header + image.astype('>u2').tobytes())
+    found = read_image(path, 'unchanged')
+    assert found.dtype == np.float32 and np.array_equal(found, image)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UnreadableImageError, match=path.name):
+        read_image(path)
+
+
+def test_a_ppm_of_8_bits_is_uint8(tmp_path):
+    Image.fromarray(quarters()).save(tmp_path / 'a.ppm')
+    assert_close(read_image(tmp_path / 'a.ppm'), quarters(), 1e-6)
+
+
+@pytest.mark.parametrize('photometric', ['minisblack', 'miniswhite'])
+def test_a_bilevel_tiff_is_black_and_white(tmp_path, photometric):
+    black = quarters()[..., 1] > 100
+    tifffile.imwrite(tmp_path / 'a.tif', black, photometric=photometric)
+    found = read_image(tmp_path / 'a.tif', 'grey')[..., 0]
+    white = black if photometric == 'minisblack' else ~black
+    assert found.dtype == np.uint8 and np.array_equal(found, 255 * white)
+
+
+def test_too_many_open_files_are_no_fault_of_the_image(tmp_path, monkeypatch):
+    def fails(self):
+        raise OSError(errno.EMFILE, 'Too many open files')
+
+    monkeypatch.setattr(Path, 'read_bytes', fails)
+    with pytest.raises(OSError, match='Too many open files'):
+        read_image(tmp_path / 'a.png')

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mim_zoo.datasets import ImageFolder, ShardedImages, TooManyUnreadableError
+from mim_zoo.datasets import (
+    ImageFolder,
+    ShardedImages,
+    TooManyUnreadableError,
+    shard_index,
+)
 from mim_zoo.datasets import shard_packing as packing
 from mim_zoo.datasets.shard_index import INDEX_NAME, open_index
 from mim_zoo.datasets.shard_packing import pack_shards
@@ -151,7 +157,7 @@ def test_killed_and_gone_on_with(images: Path, tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, '-c', KILLED, images, out, '33'])
     assert killed.returncode == -signal.SIGKILL
     kept = content(work)
-    assert not out.exists() and sum(name[0] == '.' for name in kept) == 1
+    assert not out.exists() and sum(name.startswith('.shard') for name in kept) == 1
     lines: list[str] = []
     done = pack_shards(ImageFolder(str(images)), out, SIZE, say=lines.append)
     assert done.images == 60
@@ -218,6 +224,38 @@ def test_work_of_another_folder_is_refused(images, tmp_path, monkeypatch) -> Non
     assert content(tmp_path / 'out.part') == before
 
 
+def test_one_process_at_a_time(images: Path, tmp_path: Path) -> None:
+    source, out = ImageFolder(str(images)), tmp_path / 'out'
+    said: list[str] = []
+
+    def second(line: str) -> None:
+        if said or 'shard' not in line:
+            return
+        with pytest.raises(ValueError, match=r'out.part: another process packs'):
+            pack_shards(source, out, SIZE)
+        said.append(line)
+
+    assert pack_shards(source, out, SIZE, say=second).images == 60
+    assert said and len(ShardedImages(str(out))) == 60
+    assert not [path for path in out.iterdir() if path.name[0] == '.']
+
+
+def test_an_image_packed_twice_is_told(images, tmp_path, monkeypatch) -> None:
+    out, said = tmp_path / 'out', []
+    monkeypatch.setattr(
+        shard_index, 'print_log', lambda text, *_, **__: said.append(text)
+    )
+    pack_shards(ImageFolder(str(images)), out, SIZE)
+    (out / INDEX_NAME).unlink()
+    assert len(ShardedImages(str(out))) == 60
+    assert len(said) == 1
+    shutil.copy(out / 'shard-000000.tar', out / 'shard-000099.tar')
+    (out / INDEX_NAME).unlink()
+    twice = len(ShardedImages(str(out))) - 60
+    assert f'{twice} of {twice + 60} images have the path of another one' in said[-1]
+    assert '(shard-000000.tar, shard-000099.tar)' in said[-1]
+
+
 def tool():
     spec = importlib.util.spec_from_file_location('pack_shards', TOOL)
     module = importlib.util.module_from_spec(spec)
@@ -243,4 +281,4 @@ def test_the_command(images: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(os, 'fsync', lambda _: Path('/absent').stat())
     with pytest.raises(SystemExit, match=r'error: .*goes on after the last whole'):
         tool().main([str(images), out + '3', *command[2:]])
-    assert list(Path(out + '3.part').iterdir()) == []
+    assert [path.name for path in Path(out + '3.part').iterdir()] == ['.lock']

@@ -6,6 +6,7 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
+from mmengine.dataset import ConcatDataset
 from mmengine.optim import OptimWrapper
 from PIL import Image
 from sklearn.datasets import load_sample_image
@@ -102,3 +103,10 @@ def test_the_learning_rate_is_for_what_the_model_sees(root) -> None:
     scale_rates(runner, 16)
     assert group['lr'] == 0.5
     assert 'effective batch 8 = 1 processes x 2 x 4 draws' in words[0]
+    runner.train_dataloader = DataLoader(ConcatDataset([images, images]), 2)
+    scale_rates(runner, 16)
+    assert group['lr'] == 0.25
+    once = ImageFolder(str(root), pipeline=repeated(1))
+    runner.train_dataloader = DataLoader(ConcatDataset([images, once]), 2)
+    with pytest.raises(ValueError, match=r'draw \[1, 4\] times from an image'):
+        scale_rates(runner, 16)

@@ -15,6 +15,7 @@ from mim_zoo.engine.hooks import ReconstructionHook
 from mim_zoo.engine.hooks.summary import TOTALS
 from mim_zoo.engine.loading import read_checkpoint
 from mim_zoo.evaluation.features import block_features, dataset_features
+from mim_zoo.options import parse_options
 from mim_zoo.registry import HOOKS
 
 CONFIG = 'configs/photos/mae_vit-micro-p4_photos-32px.py'
@@ -235,8 +236,11 @@ def test_a_warm_up_longer_than_the_run_is_named(cfg):
         dict(type='LinearLR', start_factor=0.1, end=2, convert_to_iter_based=True),
         dict(type='CosineAnnealingLR', begin=2, convert_to_iter_based=True),
     ]
-    with pytest.raises(ValueError, match='begins after epoch 2, but the run has 2'):
+    with pytest.raises(ValueError, match='after epoch 2, but the run has 2') as caught:
         run(cfg)
+    words = str(caught.value).split('--cfg-options ')[1].split()
+    cfg.merge_from_dict(parse_options(words))
+    assert run(cfg).epoch == 2
 
 
 def test_nothing_random_is_measured(cfg, tmp_path):

@@ -59,6 +59,14 @@ def test_stops_and_says_where(tmp_path, sample):
         assert all(v.isfinite().all() for v in state.values())
 
 
+def test_files_of_any_name_are_reported(tmp_path, monkeypatch):
+    names = 'mim_zoo.engine.hooks.non_finite.all_gather_object'
+    monkeypatch.setattr(names, lambda own: [['\udce9.png'] if own else own])
+    with pytest.raises(NonFiniteLossError):
+        train(tmp_path, poison=0)
+    assert '\\udce9.png' in (tmp_path / 'non_finite_batch.json').read_text()
+
+
 def test_reported_rate_is_the_one_used(tmp_path):
     with pytest.raises(NonFiniteLossError):
         train(tmp_path, poison=0)

@@ -131,14 +131,15 @@ class ToyReductions(Hook):
 
 @HOOKS.register_module(force=True)
 class ToyParts(Hook):
-    """Writes how many numbers of the model this process holds, and a feature."""
+    """Writes how many numbers of the model this process holds, and its features."""
 
     def after_train(self, runner):
         values = [*runner.model.parameters(), *runner.model.buffers()]
         held = sum(local(value).numel() for value in values)
+        model, image = unwrap(runner.model).eval(), torch.ones(1, 3, 8, 8)
         with torch.no_grad():
-            feature = unwrap(runner.model).eval().extract_feat(torch.ones(1, 3, 8, 8))
-        found = json.dumps([held, feature.flatten().tolist()])
+            features = [model.extract_feat(image), *model.extract_block_feats(image)]
+        found = json.dumps([held, torch.cat(features, 1).flatten().tolist()])
         (Path(runner.work_dir) / f'parts_{runner.rank}').write_text(found)
 
 

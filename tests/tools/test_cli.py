@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 
 from mim_zoo import cli, paths
-from mim_zoo.options import checked_options
+from mim_zoo.options import checked_options, parse_options, quoted
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -199,6 +199,32 @@ def test_options_need_a_value(config, capsys) -> None:
     with pytest.raises(SystemExit):
         tool('train').parse_args([str(config), '--cfg-options', option])
     assert f'cannot read {option}' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        *(('1e-3', 1e-3), ('-2', -2), ('true', True), ('None', None), ('', '')),
+        *(('a,1', ['a', 1]), ('[a, 1,]', ['a', 1]), ('[]', []), ('(0.9,1)', (0.9, 1))),
+        ('[(1, b), [c]], d', [[(1, 'b'), ['c']], 'd']),
+        ('(1,2),(3,4)', [(1, 2), (3, 4)]),
+        ('/my pictures (1)/x', '/my pictures (1)/x'),
+        ('"/a,b/[c]"', '/a,b/[c]'),
+        ("['/a,b', /c d]", ['/a,b', '/c d']),
+        ("it's here", "it's here"),
+    ],
+)
+def test_values_of_options(text, value) -> None:
+    assert parse_options([f'key={text}']) == {'key': value}
+    if isinstance(value, str):
+        assert parse_options([f'key={quoted(value)}']) == {'key': value}
+
+
+@pytest.mark.parametrize('text', ['{a:1}', '[1,2', 'f(1,2)', 'a],b', '"a,b'])
+def test_values_that_cannot_be_read(text, capsys) -> None:
+    with pytest.raises(SystemExit):
+        parse_options([f'key={text}'])
+    assert 'cannot read' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('flag', ['--local_rank', '--local-rank'])

@@ -3,7 +3,7 @@
 import pytest
 
 from mim_zoo.cli import find_config
-from mim_zoo.options import checked_options
+from mim_zoo.options import checked_options, parse_options
 from mim_zoo.paths import read_config
 from mim_zoo.zoo.budget import Budget
 from mim_zoo.zoo.plan import CORRUPTED, PRETRAIN, plan_row, plan_rows
@@ -29,7 +29,7 @@ def plan(size='micro', row='mae', seed=0, work=None, **budget):
 
 def option(step, key, command=0):
     words = dict(w.split('=', 1) for w in step.commands[command] if '=' in w)
-    return words[key]
+    return words[key].strip('"')
 
 
 @pytest.mark.parametrize('pair', PAIRS, ids=ids)
@@ -125,16 +125,35 @@ def test_a_budget_changes_epochs_of_all(tmp_path):
 
 
 def test_epochs_too_few_are_told_before_anything_runs(tmp_path):
-    with pytest.raises(ValueError, match=r'vit-micro.* begins after epoch 1, but the'):
+    late = r'vit-micro.* begins after epoch 1, but the run has 1 epoch; raise --epochs'
+    with pytest.raises(ValueError, match=late):
         plan(tuning_epochs=0.1, work=tmp_path)
     shorter = ('param_scheduler.0.end=0.5', 'param_scheduler.1.begin=0.5')
     assert plan(tuning_epochs=0.1, options=shorter, work=tmp_path).steps
 
 
-@pytest.mark.parametrize('change', [dict(epochs=12), dict(options=('a=1',))])
+@pytest.mark.parametrize(
+    'change', [dict(epochs=12), dict(options=('train_dataloader.num_workers=0',))]
+)
 def test_every_step_knows_what_it_starts_from(change, tmp_path):
     for old, new in zip(plan(work=tmp_path).steps, plan(work=tmp_path, **change).steps):
         assert old.facts != new.facts
+
+
+def test_unknown_options_are_told_before_anything_runs(tmp_path):
+    with pytest.raises(SystemExit, match=r'the config has no "model\.headd"'):
+        plan(options=('model.headd=1',), work=tmp_path)
+    assert plan(options=('+model.headd=1',), work=tmp_path).steps
+
+
+def test_folders_of_any_name_arrive_whole(tmp_path):
+    size, odd = SIZES['micro'], 'a (1), b'
+    work = tmp_path / odd
+    steps = plan_row(size, size.row('mae'), 0, Budget(), f'/{odd}', work).steps
+    found = parse_options([w for w in steps[1].commands[0] if '=' in w])
+    assert found['data_root'] == f'/{odd}'
+    begin = work / 'micro/mae_seed0/pretrain/epoch_6.pth'
+    assert found['model.backbone.init_cfg.checkpoint'] == str(begin)
 
 
 def test_a_budget_for_corruptions(tmp_path):

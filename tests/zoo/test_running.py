@@ -77,6 +77,18 @@ def test_a_result_that_cannot_be_kept_costs_no_other_plan(tools):
     assert calls(tools) == ['a0', 'b0']
 
 
+def test_a_command_that_ends_itself_costs_no_other_plan(tools):
+    plans = [make_plan(tools, 'a', 0), make_plan(tools, 'b', 0)]
+
+    def after(plan, step):
+        if step.name == 'a0':
+            raise SystemExit('error: no such option')
+
+    (failure,) = Runs(tools, after=after).run(plans)
+    assert failure == 'mae, seed 0, a0: SystemExit: error: no such option'
+    assert calls(tools) == ['a0', 'b0']
+
+
 def test_a_record_says_where_a_step_ran(tools):
     plan = make_plan(tools, 'a', 0)
     Runs(tools).run([plan])

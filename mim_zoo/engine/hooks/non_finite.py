@@ -106,7 +106,8 @@ class NonFiniteLossHook(Hook):
             'ranks': [{'loss': str(v), 'files': f} for v, f in zip(losses, files)],
         }
         if is_main_process():
-            dump.write_text(json.dumps(report, indent=2, ensure_ascii=False))
+            text = json.dumps(report, indent=2, ensure_ascii=False)
+            dump.write_text(text, encoding='utf-8', errors='backslashreplace')
         names = [name for part in files for name in part]
         more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
         checkpoint = newest_whole_checkpoint(runner.work_dir)

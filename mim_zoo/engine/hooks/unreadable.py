@@ -1,14 +1,14 @@
 """Say at the end of an epoch which files could not be read."""
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
-from mim_zoo.datasets.base import ImageDataset, list_names
+from mim_zoo.datasets.base import ImageDataset, innermost, list_names
+from mim_zoo.models.base import unwrap
 from mim_zoo.registry import HOOKS
 
 
@@ -16,9 +16,28 @@ from mim_zoo.registry import HOOKS
 class UnreadableFilesHook(Hook):
     """Count and name the unreadable files after each epoch, over workers and ranks.
 
+    Files that only the device found broken (``CropOnDevice``) are left out from then
+    on, as those that a worker cannot read.
+
     Raises TooManyUnreadableError on every rank when all ranks together lost more than
     the dataset allows.
     """
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Tell the data sets what the data preprocessor could not decode."""
+        preprocessor = getattr(unwrap(runner.model), 'data_preprocessor', None)
+        for name in getattr(preprocessor, 'broken', ()):
+            index = int(data_batch['sample_idx'][data_batch['img_path'].index(name)])
+            for dataset in image_datasets(runner.train_loop.dataloader.dataset):
+                inside = index < len(dataset)
+                if inside and dataset.get_data_info(index)['img_path'] == name:
+                    dataset.report_unreadable(index, f'{name}: its pixels are broken')
 
     def after_train_epoch(self, runner: Any) -> None:
         """Report the training set."""
@@ -46,11 +65,6 @@ class UnreadableFilesHook(Hook):
                 dataset.check_unreadable(names)
 
 
-def image_datasets(dataset: Any) -> Iterator[ImageDataset]:
+def image_datasets(dataset: Any) -> list[ImageDataset]:
     """Every ImageDataset inside MMEngine's or torch's dataset wrappers."""
-    if isinstance(dataset, ImageDataset):
-        yield dataset
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    for part in inner:
-        if part is not None:
-            yield from image_datasets(part)
+    return [part for part in innermost(dataset) if isinstance(part, ImageDataset)]
