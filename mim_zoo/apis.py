@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .conversion import guess_format, to_ours
 from .engine.loading import load_weights, read_checkpoint, state_dict_of
 from .models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
-from .models.encoder import POOLS, Encoder, check_shapes, pool_tokens
+from .models.encoder import POOLS, Encoder, check_loaded, pool_tokens
 from .models.mixmim_vit import MixMIMViT
 from .models.stages import HIERARCHICAL_ARCHS
 from .models.vit import MIMViT
@@ -65,10 +65,11 @@ def get_model(
         model, prefix = _from_config(name, kwargs), ''
     else:
         kind, options = found
-        model, prefix = kind(**_with_norm_of(state, options)), 'backbone.'
+        options = _with_parts_of(state, options, kind)
+        model, prefix = kind(**options), 'backbone.'
     if pretrained is not None:
         report = load_weights(model, state, prefix=prefix)
-        check_shapes(report.mismatched, pretrained)
+        check_loaded(report, pretrained)
     return model.eval()
 
 
@@ -82,6 +83,8 @@ def extract_features(
     batch_size: int = 64,
 ) -> Tensor:
     """Features of the encoder's last block, on the CPU, from raw pixels.
+
+    They have the type of the encoder's weights.
 
     Args:
         model: an encoder, or a model with a ``backbone``.
@@ -102,10 +105,12 @@ def extract_features(
     was_training = encoder.training
     encoder.eval()
     shift, scale = shift.to(device), scale.to(device)
-    features = [
-        _features(encoder, (part.to(device).float() - shift) / scale, pool)
+    dtype = next(encoder.parameters()).dtype
+    normalized = (
+        ((part.to(device).float() - shift) / scale).to(dtype)
         for part in batch.split(batch_size)
-    ]
+    )
+    features = [_features(encoder, part, pool) for part in normalized]
     encoder.train(was_training)
     return torch.cat(features).cpu()
 
@@ -116,20 +121,27 @@ def _weights(path: str | Path, trust: bool) -> dict[str, Tensor]:
     return state if guess_format(state) is None else to_ours(state).state
 
 
-def _with_norm_of(state: dict[str, Tensor], options: dict[str, Any]) -> dict[str, Any]:
-    """Options of an encoder for a file: without a final norm if that has none.
+def _with_parts_of(
+    state: dict[str, Tensor], options: dict[str, Any], kind: type[Encoder]
+) -> dict[str, Any]:
+    """Options of an encoder for a file, without parts that the file has not.
 
-    A fine-tuned model has its norm after pooling (``fc_norm``), in the head.
+    A fine-tuned model has its norm after pooling (``fc_norm``), in the head; some have
+    no class token.
     """
-    name = 'backbone.norm.weight'
-    if name in state or not any(key.startswith('backbone.') for key in state):
+    if not any(key.startswith('backbone.') for key in state):
         return options
-    if options.get('final_norm'):
-        raise ValueError(
-            f'final_norm=True: got a file without {name}, as of fine-tuned models with '
-            'fc_norm, expected one that has it; leave final_norm out'
-        )
-    return {**options, 'final_norm': False}
+    parts = {'final_norm': 'backbone.norm.weight', 'class_token': 'backbone.cls_token'}
+    for option, name in parts.items():
+        if name in state or option not in signature(kind).parameters:
+            continue
+        if options.get(option):
+            raise ValueError(
+                f'{option}=True: got a file without {name}, expected one that has it; '
+                f'leave {option} out'
+            )
+        options = {**options, option: False}
+    return options
 
 
 def _named_encoder(

@@ -6,7 +6,7 @@ A mistake in a command ends with one line that says what to write instead.
 import argparse
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +199,16 @@ def show_metrics(metrics: Mapping[str, Any], title: str) -> None:
     for name, value in metrics.items():
         table.add_row(name, f'{value:.4f}' if isinstance(value, float) else str(value))
     Console().print(table)
+
+
+def check_output(path: str | None, suffixes: Collection[str] = ()) -> None:
+    """End the command if a file cannot be written there, before the work is done."""
+    if path is None:
+        return
+    if Path(path).is_dir():
+        fail(f'--out: "{path}" is a folder, expected a file to write')
+    if suffixes and Path(path).suffix.lower() not in suffixes:
+        fail(f'--out: got "{path}", expected the name of a picture, such as a.png')
 
 
 def write_metrics(metrics: Mapping[str, Any], path: str) -> None:

@@ -37,6 +37,10 @@ def micro(**kwargs) -> MIMViT:
     return get_model('mim_vit_micro_patch4', img_size=16, **kwargs)
 
 
+def with_prefix(encoder):
+    return {f'backbone.{k}': v for k, v in encoder.state_dict().items()}
+
+
 def test_every_listed_encoder_is_built():
     names = list_models('mim_vit_*')
     assert 'mim_vit_huge_patch14' in names
@@ -153,6 +157,51 @@ def test_the_encoder_of_a_file_with_a_norm_has_one(tmp_path):
     for options in ({}, dict(final_norm=True)):
         model = micro(pretrained=tmp_path / 'w.pth', **options)
         assert torch.equal(model.norm.weight, source.norm.weight)
+
+
+def test_an_encoder_has_a_class_token_if_its_file_has(tmp_path):
+    path = tmp_path / 'w.pth'
+    source = micro(class_token=False)
+    save_state_dict(convert(with_prefix(source), 'timm').state, path)
+    images = torch.rand(2, 3, 16, 16) * 255
+    features = extract_features(micro(pretrained=path), images)
+    assert torch.equal(features, extract_features(source, images))
+    with pytest.raises(ValueError, match=r'class_token=True: got a file without'):
+        micro(pretrained=path, class_token=True)
+    encoder = dict(arch='micro', patch_size=4, img_size=16)
+    for class_token in (True, False):
+        init = dict(type='Pretrained', checkpoint=str(path))
+        model = MIMViT(**encoder, class_token=class_token, init_cfg=init)
+        if not class_token:
+            model.init_weights()
+            continue
+        with pytest.raises(ValueError, match=r'got no cls_token .* stay random'):
+            model.init_weights()
+
+
+def test_a_file_without_one_block_is_refused(tmp_path):
+    state = with_prefix(micro())
+    lost = {k: v for k, v in state.items() if 'blocks.3.mlp.fc2' not in k}
+    save_state_dict(lost, tmp_path / 'w.pth')
+    with pytest.raises(ValueError, match=r'got no blocks\.3\.mlp\.fc2\.weight'):
+        micro(pretrained=tmp_path / 'w.pth')
+
+
+def test_a_checkpoint_alone_is_one_of_ours(tmp_path):
+    path, source = tmp_path / 'w.pth', micro()
+    save_state_dict(with_prefix(source), path)
+    model = micro(init_cfg=dict(checkpoint=str(path)))
+    model.init_weights()
+    assert torch.equal(model.blocks[1].mlp.fc1.weight, source.blocks[1].mlp.fc1.weight)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+def test_features_of_an_encoder_in_another_type(dtype):
+    model, images = micro(), torch.rand(2, 3, 16, 16) * 255
+    expected = extract_features(model, images)
+    found = extract_features(model.to(dtype), images)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.1)
 
 
 def test_pretrained_positions_are_resampled(tmp_path):

@@ -49,6 +49,7 @@ def draw(args: argparse.Namespace) -> None:
     """Draw, and say where."""
     cfg = cli.changed_config(args)
     cli.check_file(args.checkpoint, 'checkpoint')
+    cli.check_output(args.out, Image.registered_extensions())
     init_default_scope(cfg.get('default_scope', SCOPE))
     model = MODELS.build(cfg.model).eval()
     if not hasattr(model, 'reconstruct'):

@@ -71,6 +71,7 @@ def measure(args: argparse.Namespace) -> None:
         if cfg.get(part) is None:
             cli.fail(f'"{args.config}" has no {part}: there is nothing to measure.')
     cli.check_file(args.checkpoint, 'checkpoint')
+    cli.check_output(args.out)
     if args.show_dir:
         cli.enable_pictures(cfg, args.show_dir)
     names = corruptions_of(args)

@@ -11,6 +11,7 @@ default_hooks = dict(
     checkpoint=dict(type='SafeCheckpointHook', interval=1, max_keep_ckpts=3),
     non_finite=dict(type='NonFiniteLossHook'),
     unreadable=dict(type='UnreadableFilesHook'),
+    agreement=dict(type='DataAgreementHook'),
     progress=dict(type='ProgressHook'),
 )
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mim_zoo.models.layers import Size
 from mim_zoo.models.relative import OF_PREFIX, TABLE, offset_index
 
 from .family import TOKEN, Row, Rows, StateDict, checked_window
@@ -74,12 +75,12 @@ class BeitFamily(PlainFamily):
             found['absolute_pos'] = False
         return {**super().arguments(state, num_heads), **found}
 
-    def side(self, state: Mapping[str, Tensor]) -> int:
-        """g, by absolute positions or a table of relative ones."""
+    def grid(self, state: Mapping[str, Tensor]) -> Size:
+        """(g, g), by absolute positions or a table of relative ones."""
         if 'backbone.pos_embed' in state:
-            return super().side(state)
+            return super().grid(state)
         for name, table in _tables(state):
-            return _side(table, name, _prefix(state))
+            return (_side(table, name, _prefix(state)),) * 2
         raise ValueError(
             f'Not {self.title}: expected positions, either backbone.pos_embed or '
             'tables of relative ones (our names)'

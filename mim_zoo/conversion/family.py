@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mim_zoo.models.encoder import Encoder
+from mim_zoo.models.layers import Size
+from mim_zoo.models.positions import stored_grid
 from mim_zoo.models.windows import window_of
 
 StateDict = dict[str, Tensor]
@@ -85,16 +86,22 @@ DECODER: Rows = (  # MAE's, which MixMIM has, too
 )
 
 
-def square_side(length: int, name: str) -> int:
-    """Rows of a square grid of ``length`` positions; ValueError if there is none."""
-    side = math.isqrt(length)
-    if side * side != length:
+def grid_in_file(patches: Tensor, name: str) -> Size:
+    """The grid of positions (1, L, C) of patches; ValueError if nothing tells it."""
+    grid = stored_grid(patches)
+    if grid is None:
         raise ValueError(
-            f'{name}: got {length} positions of patches, expected a square '
-            'number, as square images have. For others, build the encoder with '
+            f'{name}: got {patches.shape[1]} learned positions of patches, expected a '
+            'square number, as square images have. For others, build the encoder with '
             'img_size=(H, W) and load what mim_zoo.conversion.convert returns'
         )
-    return side
+    return grid
+
+
+def image_size(grid: Size, patch: int) -> int | Size:
+    """Pixels of the images that have such a grid: one number of square ones."""
+    size = grid[0] * patch, grid[1] * patch
+    return size[0] if size[0] == size[1] else size
 
 
 def checked_window(table: Tensor, name: str, extra: int = 0) -> int:

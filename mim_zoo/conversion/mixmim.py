@@ -26,8 +26,9 @@ from .family import (
     Rows,
     StateDict,
     checked_window,
+    grid_in_file,
+    image_size,
     in_blocks,
-    square_side,
 )
 
 _BLOCK = 'layers.{}.blocks.{}'
@@ -103,14 +104,14 @@ class MixMIMFamily(Family):
     def arguments(
         self, state: Mapping[str, Tensor], num_heads: int | None = None
     ) -> dict[str, Any]:
-        """Arguments of ``MixMIMViT`` for the encoder in ``state`` (a square grid).
+        """Arguments of ``MixMIMViT`` for the encoder in ``state``.
 
         All of it is in the shapes, heads and windows in those of the bias tables.
         """
         kernel = state['backbone.patch_embed.proj.weight']  # (C, C_in, p, p)
         dim, channels, patch = kernel.shape[:3]
-        length = state['backbone.absolute_pos_embed'].shape[1]
-        side = square_side(length, 'backbone.absolute_pos_embed')
+        name = 'backbone.absolute_pos_embed'
+        grid = grid_in_file(state[name], name)
         stages = _stages(state)
         hidden = state['backbone.layers.0.blocks.0.mlp.fc1.weight'].shape[0]
         spec = {
@@ -123,7 +124,7 @@ class MixMIMFamily(Family):
         groups = 'backbone.layers.0.group_embed' in state
         return {
             'arch': _arch(spec),
-            'img_size': side * patch,
+            'img_size': image_size(grid, patch),
             'in_channels': channels,
             'windows': tuple(window for _, _, window in stages),
             'final_norm': 'backbone.norm.weight' in state,

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mim_zoo.models.layers import Size
 from mim_zoo.models.vit import MIMViT
 from mim_zoo.models.vit_options import ARCHS
 
@@ -23,8 +24,9 @@ from .family import (
     Row,
     Rows,
     StateDict,
+    grid_in_file,
+    image_size,
     in_blocks,
-    square_side,
 )
 
 ENCODER: Rows = (
@@ -120,7 +122,7 @@ class PlainFamily(Family):
     def arguments(
         self, state: Mapping[str, Tensor], num_heads: int | None = None
     ) -> dict[str, Any]:
-        """Arguments of ``MIMViT`` for the encoder in ``state`` (positions: a square).
+        """Arguments of ``MIMViT`` for the encoder in ``state``.
 
         The number of heads leaves no trace in shapes but those of decomposed relative
         positions: encoders other than the known architectures need ``num_heads``, else
@@ -128,21 +130,21 @@ class PlainFamily(Family):
         """
         kernel = state['backbone.patch_embed.proj.weight']  # (C, C_in, p, p)
         dim, channels, patch = kernel.shape[:3]
-        depth, side, tables = _depth(state), self.side(state), _offsets(state)
+        depth, grid, tables = _depth(state), self.grid(state), _offsets(state)
         for table, *_ in tables.values():
             num_heads = dim // table.shape[1]
         return {
             'arch': _arch(dim, depth, num_heads, state),
-            'img_size': side * patch,
+            'img_size': image_size(grid, patch),
             'patch_size': patch,
             'in_channels': channels,
             'class_token': 'backbone.cls_token' in state,
             'final_norm': 'backbone.norm.weight' in state,
-            **(_windows(tables, depth, side) if tables else {}),
+            **(_windows(tables, depth, grid) if tables else {}),
         }
 
-    def side(self, state: Mapping[str, Tensor]) -> int:
-        """Patches along a side of the square that the positions are made for."""
+    def grid(self, state: Mapping[str, Tensor]) -> Size:
+        """Patches down and across that the positions are made for."""
         name = 'backbone.pos_embed'
         if name not in state:
             raise ValueError(
@@ -150,8 +152,8 @@ class PlainFamily(Family):
                 'build the encoder with its img_size, and load what '
                 'mim_zoo.conversion.convert returns'
             )
-        length = state[name].shape[1] - ('backbone.cls_token' in state)
-        return square_side(length, name)
+        prefix = int('backbone.cls_token' in state)
+        return grid_in_file(state[name][:, prefix:], name)
 
     def summary(self, state: Mapping[str, Tensor]) -> str:
         """Width, depth, patch, channels."""
@@ -229,17 +231,18 @@ def _offsets(state: Mapping[str, Tensor]) -> dict[int, list[Tensor]]:
     return found
 
 
-def _windows(tables: Mapping[int, list[Tensor]], depth: int, side: int) -> dict:
-    """Arguments of decomposed relative positions on a grid of ``side`` x ``side``."""
+def _windows(tables: Mapping[int, list[Tensor]], depth: int, grid: Size) -> dict:
+    """Arguments of decomposed relative positions on a grid."""
+    side = grid[0] if grid[0] == grid[1] else 0  # of whole grids, only square ones
     sides = {i: {(len(table) + 1) // 2 for table in tables[i]} for i in sorted(tables)}
     local = set().union(*sides.values()) - {side}
     if len(sides) != depth or len(local) > 1 or any(len(s) > 1 for s in sides.values()):
         raise ValueError(
             f'rel_pos_h and rel_pos_w of {len(sides)} blocks: got windows of '
             f'{sorted(set().union(*sides.values()))} tokens, expected in each of '
-            f'{depth} blocks square ones of one size, or the whole grid of {side} x '
-            f'{side}. For others, build the encoder with its window and img_size, and '
-            'load what mim_zoo.conversion.convert returns'
+            f'{depth} blocks square ones of one size, or the whole grid of {grid[0]} x '
+            f'{grid[1]}. For others, build the encoder with its window and img_size, '
+            'and load what mim_zoo.conversion.convert returns'
         )
     if not local:
         return {'rel_pos': 'decomposed'}

@@ -31,7 +31,7 @@ _EPS = 1e-6  # of every LayerNorm, and of the BatchNorm of linear probes
 def encoder_arguments(
     state: Mapping[str, Tensor], num_heads: int | None = None
 ) -> dict[str, Any]:
-    """Arguments of the encoder in ``state`` (positions: square grid).
+    """Arguments of the encoder in ``state``.
 
     Plain ViTs other than the known architectures need ``num_heads``, else ValueError.
     """

@@ -25,7 +25,7 @@ class ImageDataset(BaseDataset):
     training the next readable image stands in for it; with ``test_mode`` the item is
     None, which the collate function ``collate_readable`` drops. As soon as more than
     the share ``max_unreadable`` of all files is lost, TooManyUnreadableError lists
-    them.
+    them. A part of a data set (``get_subset``) may lose one file if the whole may.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class ImageDataset(BaseDataset):
                 f'{max_unreadable}.'
             )
         self.max_unreadable = max_unreadable
+        self._whole = 0  # images, before get_subset
         super().__init__(
             metainfo=metainfo,
             pipeline=[
@@ -62,6 +63,7 @@ class ImageDataset(BaseDataset):
         """Read the list, then lay out one flag per file in shared memory."""
         if not self._fully_initialized:
             super().full_init()
+            self._whole = max(len(self), self._whole)
             self._clear_flags()
 
     def get_subset_(self, indices: int | Sequence[int]) -> None:
@@ -86,7 +88,8 @@ class ImageDataset(BaseDataset):
 
     def check_unreadable(self, names: Sequence[str]) -> None:
         """Raise TooManyUnreadableError if ``names`` pass the allowed share."""
-        allowed = self.max_unreadable * len(self)
+        one = min(1.0, self.max_unreadable * self._whole)
+        allowed = max(self.max_unreadable * len(self), one)
         if len(names) > allowed:
             raise TooManyUnreadableError(
                 f'{len(names)} of {len(self)} files cannot be read; max_unreadable='

@@ -15,7 +15,8 @@ def HeldOutSplit(dataset: dict, split: str, share: float = 0.05) -> BaseDataset:
     """The 'train' or the 'val' part of a data set, chosen by each image's path.
 
     An image stays in its part when others come or go, or the folder moves; ``share``
-    of all images is held out on average. ValueError when a part would be empty.
+    of all images is held out on average, ``held_out_share`` of the part. ValueError
+    when a part would be empty.
     """
     if split not in ('train', 'val') or not 0 < share < 1:
         raise ValueError(
@@ -33,6 +34,9 @@ def HeldOutSplit(dataset: dict, split: str, share: float = 0.05) -> BaseDataset:
     if not chosen:
         raise ValueError(
             f'HeldOutSplit: no image of {len(paths)} is left for split={split!r} at '
-            f'share={share}; change the share or add images'
+            f'share={share}; add images, or take another share, the same in the train, '
+            'val and test dataloaders'
         )
-    return built.get_subset(chosen)
+    part = built.get_subset(chosen)
+    part.held_out_share = share
+    return part

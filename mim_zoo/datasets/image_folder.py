@@ -19,7 +19,8 @@ class ImageFolder(ImageDataset):
 
     ``with_label=False`` takes any folder, nested or flat. ``with_label=True`` takes one
     folder per class (label = place of its name among the sorted names, or in
-    ``metainfo['classes']``, which then also chooses the classes).
+    ``metainfo['classes']``, which then also chooses the classes; with ``test_mode``
+    some of these may have no image).
 
     A list file has one ``path`` or ``path label`` per line, label an integer, paths
     relative to ``data_root``, spaces allowed. Without a label a labelled dataset takes
@@ -54,6 +55,7 @@ class ImageFolder(ImageDataset):
     def load_data_list(self) -> list[dict]:
         """List ``img_path``, relative to the root, and ``gt_label`` if labelled."""
         self._check_root()
+        self._may_lack = self.test_mode and 'classes' in self._metainfo
         if self.list_file is not None:
             return self._from_list(self._find_list(self.list_file))
         if not self.with_label:
@@ -78,7 +80,7 @@ class ImageFolder(ImageDataset):
             empty += [] if names else [name]
         if not items:
             raise self._nothing_found(self.root)
-        if empty:
+        if empty and not self._may_lack:
             raise ValueError(
                 f'ImageFolder(with_label=True): {len(empty)} of the class folders of '
                 f'{self.root} hold no {_listing(self.extensions)}: {_listing(empty)}. '
@@ -106,7 +108,7 @@ class ImageFolder(ImageDataset):
             self._metainfo['classes'] = tuple(folders)
         classes = tuple(self._metainfo['classes'])
         absent = [name for name in classes if name not in set(folders)]
-        if absent:
+        if absent and not self._may_lack:
             raise ValueError(
                 f"ImageFolder: metainfo['classes'] names {len(absent)} classes without "
                 f'a folder in {self.root}: {_listing(absent)}; folders found: '

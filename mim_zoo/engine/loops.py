@@ -49,27 +49,35 @@ def layout_of(loader: DataLoader) -> dict[str, int | None]:
     }
 
 
-def too_late(schedule: Any, max_epochs: int) -> str | None:
-    """Which part of the schedule begins where the run has ended, in words."""
+def too_late(schedule: Any, ends: Mapping[str, int]) -> tuple[str, str] | None:
+    """Which part of the schedule begins where the run has ended, in words.
+
+    Also what it counts in, a key of ``ends``: 'epoch' or 'iteration'. A part that says
+    in which iteration it ends may begin after the run: a trial of a few iterations.
+    """
     for part in schedule if isinstance(schedule, list) else [schedule]:
-        if not isinstance(part, dict) or not part.get('by_epoch', True):
+        if not isinstance(part, dict):
             continue
-        begin = part.get('begin', 0)
-        if begin >= max_epochs:
-            return (
-                f'{part.get("type")} begins after epoch {begin}, but the run has '
-                f'{max_epochs} epoch{"s" * (max_epochs != 1)}'
-            )
+        unit = 'epoch' if part.get('by_epoch', True) else 'iteration'
+        if unit == 'iteration' and 'end' in part:
+            continue
+        begin, end = part.get('begin', 0), ends.get(unit)
+        if end is not None and begin >= end:
+            many = f'{end} {unit}{"s" * (end != 1)}'
+            kind = part.get('type')
+            return f'{kind} begins after {unit} {begin}, but the run has {many}', unit
     return None
 
 
-def check_schedule(schedule: Any, max_epochs: int) -> None:
+def check_schedule(schedule: Any, max_epochs: int, max_iters: int) -> None:
     """ValueError if a part of the schedule begins where the run has ended."""
-    if problem := too_late(schedule, max_epochs):
-        epochs = f'{max_epochs / 4:g}'
+    ends = dict(epoch=max_epochs, iteration=max_iters)
+    if found := too_late(schedule, ends):
+        problem, unit = found
+        place = max_iters // 4 if unit == 'iteration' else max_epochs / 4
         raise ValueError(
             f'{problem}: a shorter run needs a shorter warm-up, such as --cfg-options '
-            f'param_scheduler.0.end={epochs} param_scheduler.1.begin={epochs}'
+            f'param_scheduler.0.end={place:g} param_scheduler.1.begin={place:g}'
         )
 
 

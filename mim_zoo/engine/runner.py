@@ -13,6 +13,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mim_zoo.models.encoder import check_loaded
 from mim_zoo.registry import RUNNERS
 
 from .checkpoint import check_whole, local_backend_args, newest_for_all
@@ -110,7 +111,7 @@ class ZooRunner(Runner):
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedule; ValueError if it begins where the run has ended."""
-        check_schedule(scheduler, self.max_epochs)
+        check_schedule(scheduler, self.max_epochs, self.max_iters)
         return super().build_param_scheduler(scheduler)
 
     def build_dataloader(  # type: ignore[override]
@@ -229,7 +230,8 @@ class ZooRunner(Runner):
         strict: bool = False,
         revise_keys: Sequence[tuple[str, str]] = ((r'^module.', ''),),
     ) -> dict:
-        """Load weights, reporting the share; ValueError below 90%.
+        """Load weights, reporting the share; ValueError below 90%, and for an encoder
+        that would stay random in part.
 
         All must be there when ``strict``, and in ``test``: nothing random is measured.
         ``map_location`` is MMEngine's: files are read onto the CPU, and copied from
@@ -244,9 +246,10 @@ class ZooRunner(Runner):
         share = 1.0 if strict or self._measures else 0.9
         try:
             with full_weights(self.model, write=True):
-                load_weights(self.model, state, min_share=share, logger=self.logger)
+                report = load_weights(self.model, state, '', share, logger=self.logger)
         except ValueError as error:
             raise ValueError(f'{filename}: {error}') from error
+        check_loaded(report, filename, 'backbone.')
         self._has_loaded = True
         return checkpoint
 

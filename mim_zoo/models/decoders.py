@@ -19,11 +19,9 @@ from .layers import (
     Size,
     growing_rates,
     init_transformer,
-    position_from_file,
-    resample_position,
     run_block,
-    sincos_position,
 )
+from .positions import position_from_file, resample_position, sincos_position
 
 
 class Decoder(nn.Module):

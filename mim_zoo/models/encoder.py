@@ -6,7 +6,7 @@ Legend: B images, P prefix tokens, L' tokens at the stem, K tokens given to
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -14,8 +14,15 @@ from torch import Tensor, nn
 from .layers import Size, pair, run_block
 from .relative import INDEX
 
+if TYPE_CHECKING:  # the engine's hooks import the models
+    from mim_zoo.engine.loading import LoadReport
+
 POOLS = ('avg', 'cls')  # the mean of the patches, the class token
 _BLOCK = re.compile(r'(?:layers\.\d+\.)?blocks\.\d+\.')
+_NEEDED = re.compile(
+    r'cls_token|patch_embed\.proj\.weight|(?:layers\.\d+\.)?(?:blocks\.\d+\.'
+    r'(?:attn\.(?:qkv|proj)|mlp\.fc[12])|downsample\.reduction)\.weight'
+)
 
 
 class Encoder(BaseModule):
@@ -164,12 +171,15 @@ def _block_of(name: str) -> str | None:
 def load_pretrained(module: BaseModule) -> bool:
     """Follow ``init_cfg=dict(type='Pretrained', checkpoint=, prefix=, ...)``, if it is.
 
-    Beside these it takes ``min_share`` and ``trust`` of ``load_weights``.
+    Beside these it takes ``min_share`` and ``trust`` of ``load_weights``. A checkpoint
+    without a type is one of ours: its prefix is 'backbone.'.
     """
     # here, because the engine's hooks import the models
     from mim_zoo.engine.loading import load_weights
 
     cfg = module.init_cfg
+    if isinstance(cfg, dict) and 'checkpoint' in cfg and 'type' not in cfg:
+        cfg = dict(type='Pretrained', prefix='backbone.') | cfg
     if not isinstance(cfg, dict) or cfg.get('type') != 'Pretrained':
         return False
     report = load_weights(
@@ -179,18 +189,30 @@ def load_pretrained(module: BaseModule) -> bool:
         min_share=cfg.get('min_share', 0.9),
         trust=cfg.get('trust', False),
     )
-    check_shapes(report.mismatched, cfg['checkpoint'])
+    check_loaded(report, cfg['checkpoint'])
     module.is_init = True
     return True
 
 
-def check_shapes(mismatched: Mapping[str, Any], source: Any) -> None:
-    """ValueError if tensors of a file have other shapes: they would stay random."""
-    if mismatched:
-        names = ', '.join(f'{name} {shapes}' for name, shapes in mismatched.items())
+def check_loaded(report: 'LoadReport', source: Any, prefix: str = '') -> None:
+    """ValueError if weights of an encoder (names below ``prefix``) stayed random.
+
+    They do if the file has them in another shape, or has no class token or no weight of
+    a layer. What is added to an encoder begins as if it were not there, and may.
+    """
+    wrong = {k: v for k, v in report.mismatched.items() if k.startswith(prefix)}
+    if wrong:
+        shown = ', '.join(f'{name} {shapes}' for name, shapes in wrong.items())
         raise ValueError(
             f'{source}: got weights of another shape, expected those of this model: '
-            f'{names}; build it as the file was (arch, patch_size, in_channels)'
+            f'{shown}; build it as the file was (arch, patch_size, in_channels)'
+        )
+    names = [k.removeprefix(prefix) for k in report.missing if k.startswith(prefix)]
+    if lost := [name for name in names if _NEEDED.fullmatch(name)]:
+        raise ValueError(
+            f'{source}: got no {", ".join(lost[:4])} ({len(lost)} such weights), which '
+            'would stay random; build the encoder as the file was (arch, '
+            'class_token=False where it has no cls_token)'
         )
 
 

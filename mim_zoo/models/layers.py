@@ -3,7 +3,6 @@
 Legend: B images, N tokens in a sequence, P prefix tokens, L patches, C channels.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,71 +29,6 @@ def resolve_index(index: int, length: int, what: str) -> int:
             f'{what}: got index {index}, expected one of {-length}..{length - 1}'
         )
     return index % length
-
-
-def sincos_position(channels: int, grid: Size) -> Tensor:
-    """Fixed 2-D sine-cosine positions of MAE (2111.06377), (h * w, C), row-major.
-
-    The first half of the channels encodes the column, the second half the row; in
-    each half the sines come before the cosines.
-    """
-    if channels % 4:
-        raise ValueError(
-            f'sine-cosine positions need a width divisible by 4, got {channels}'
-        )
-    omega = torch.arange(channels // 4, dtype=torch.float64) / (channels // 4)
-    omega = 1.0 / 10000**omega
-
-    def encode(axis: Tensor) -> Tensor:
-        angle = axis.double().flatten()[:, None] * omega
-        return torch.cat([angle.sin(), angle.cos()], dim=1)
-
-    rows, columns = torch.meshgrid(
-        torch.arange(grid[0]), torch.arange(grid[1]), indexing='ij'
-    )
-    return torch.cat([encode(columns), encode(rows)], dim=1).float()
-
-
-def resample_position(table: Tensor, old: Size, new: Size) -> Tensor:
-    """Positions of one grid brought to another, bicubic: (1, L, C) -> (1, L', C)."""
-    if old == new:
-        return table
-    maps = table.float().reshape(1, *old, -1).permute(0, 3, 1, 2)
-    maps = F.interpolate(maps, size=new, mode='bicubic', align_corners=False)
-    return maps.flatten(2).transpose(1, 2).to(table.dtype)
-
-
-def position_from_file(
-    table: Tensor,
-    grid: Size,
-    prefix_tokens: int,
-    name: str = 'pos_embed',
-    stored_prefix: int | None = None,
-) -> Tensor:
-    """A stored table (1, P' + L', C) made to fit (1, P + L, C).
-
-    P' is ``stored_prefix`` or else P, unless only the other of 0 and 1 is possible.
-    Grids in files are taken to be square unless L' = L. Prefix rows are dropped, or
-    added as zeros (what the sine-cosine tables hold).
-    """
-    wanted = grid[0] * grid[1]
-    first = prefix_tokens if stored_prefix is None else stored_prefix
-    for prefix in (first, 1 - first):
-        patches = table[:, prefix:]
-        side = math.isqrt(patches.shape[1])
-        if patches.shape[1] == wanted or side * side == patches.shape[1] > 0:
-            break
-    else:
-        raise ValueError(
-            f'{name}: cannot tell the grid of {table.shape[1]} stored positions, '
-            f'expected {prefix_tokens + wanted} or a square grid (plus a class token)'
-        )
-    old = grid if patches.shape[1] == wanted else (side, side)
-    patches = resample_position(patches, old, grid)
-    head = table[:, :prefix]
-    if prefix != prefix_tokens:
-        head = table.new_zeros(1, prefix_tokens, table.shape[2])
-    return torch.cat([head, patches], dim=1)
 
 
 class PatchEmbed(nn.Module):

@@ -21,11 +21,9 @@ from .layers import (
     PatchMerging,
     growing_rates,
     init_transformer,
-    position_from_file,
-    resample_position,
     resolve_index,
-    sincos_position,
 )
+from .positions import position_from_file, resample_position, sincos_position
 from .stages import StageSpec, read_stages
 from .windows import WindowAttention, cut, window_of
 

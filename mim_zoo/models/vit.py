@@ -20,12 +20,10 @@ from .layers import (
     Size,
     growing_rates,
     init_transformer,
-    position_from_file,
-    resample_position,
     resolve_index,
     same_group,
-    sincos_position,
 )
+from .positions import position_from_file, resample_position, sincos_position
 from .relative import (
     RelativeAttention,
     RelativePosition,

@@ -241,9 +241,9 @@ def _check_epochs(facts: Facts) -> None:
     """ValueError if a step's epochs are too few for its schedule."""
     cfg = read_config(find_config(facts['config']))
     cfg.merge_from_dict(checked_options(cfg, parse_options(facts['options'])))
-    if problem := too_late(cfg.param_scheduler, facts['epochs']):
+    if found := too_late(cfg.param_scheduler, dict(epoch=facts['epochs'])):
         raise ValueError(
-            f'{facts["config"]}: {problem}; raise --epochs or --tuning-epochs'
+            f'{facts["config"]}: {found[0]}; raise --epochs or --tuning-epochs'
         )
 
 

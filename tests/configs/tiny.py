@@ -111,8 +111,6 @@ def tiny(cfg: Config, data_root: Path, weights: Path, work_dir: Path) -> Config:
             node.pop('windows', None)
             if node.get('init_cfg'):
                 node['init_cfg']['checkpoint'] = str(weights / f'{kind}.pth')
-        elif kind == 'HeldOutSplit' and node['split'] == 'train':
-            node['share'] = 1e-4  # of 8 images, none is left out
         elif kind == 'LevelFusion':
             node['outputs'] = of_two_blocks(node['outputs'])
         elif kind == 'TransformerDecoder':
@@ -133,7 +131,9 @@ def tiny(cfg: Config, data_root: Path, weights: Path, work_dir: Path) -> Config:
         elif kind == 'Digits':
             node['indices'] = 8
         elif kind == 'HeldOutSplit':
-            node['share'] = 0.4
+            alone = node['dataset'].get('data_root') == '{data_root}/train'
+            only_trained = alone and node['split'] == 'train'  # all of the 8 images
+            node['share'] = 1e-4 if only_trained else 0.4
         elif node.get('by_epoch') is False:
             node.update({key: 1 for key in ('begin', 'end') if node.get(key)})
         if 'batch_size' in node:

@@ -117,10 +117,11 @@ def test_a_decoder_does_not_go_where_its_group_embeddings_cannot(target):
     assert not any('decoder' in name for name in alone.state)
 
 
-def test_other_grids_than_squares_are_refused():
-    state = with_prefix(MODELS.build({**MIXMIM, 'img_size': (128, 256)}))
+def test_other_grids_than_squares_are_told_by_their_positions():
+    encoder = MODELS.build({**MIXMIM, 'img_size': (128, 256)})
+    assert encoder_arguments(with_prefix(encoder))['img_size'] == (128, 256)
+    torch.nn.init.normal_(encoder.absolute_pos_embed, std=0.02)
     with pytest.raises(
-        ValueError,
-        match=r'absolute_pos_embed: got 2048 positions.*expected a square.*img_size=',
+        ValueError, match=r'got 2048 learned positions.*expected a square.*img_size='
     ):
-        encoder_arguments(state)
+        encoder_arguments(with_prefix(encoder))

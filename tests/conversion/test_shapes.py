@@ -52,6 +52,22 @@ def test_sizes_channels_and_tokens_are_inferred():
     assert encoder_arguments(with_prefix(MIMViT(**made)), num_heads=6) == made
 
 
+@pytest.mark.parametrize('tuned', [False, True])
+def test_images_that_are_not_square_are_told_by_their_positions(tmp_path, tuned):
+    """Also where the number of patches is a square number, and after fine-tuning."""
+    made = MIMViT('micro', img_size=(16, 64), patch_size=4)
+    if tuned:
+        made.pos_embed.data += 0.1 * torch.randn_like(made.pos_embed)
+    state = with_prefix(made)
+    assert encoder_arguments(state)['img_size'] == (16, 64)
+    _, options = timm_call(state)
+    assert options['img_size'] == (16, 64)
+    save_state_dict(convert(state, 'timm').state, tmp_path / 'timm.pth')
+    assert compare_with_timm(state, tmp_path / 'timm.pth') < 1e-4
+    torch.nn.init.normal_(made.pos_embed, std=0.02)  # learned: nothing tells
+    assert encoder_arguments(with_prefix(made))['img_size'] == 32
+
+
 def test_unknown_widths_need_the_number_of_heads(encoder):
     with pytest.raises(ValueError, match=r'Width 48.*--num-heads'):
         encoder_arguments(convert(encoder).state)
@@ -144,11 +160,13 @@ def test_the_encoder_of_a_file_is_built_whole(mae):
     assert torch.equal(encoder.pos_embed, mae['pos_embed'])
 
 
-def test_other_grids_than_squares_are_refused():
+def test_other_grids_than_squares_are_refused_if_nothing_tells_them():
     made = dict(arch=dict(embed_dim=12, depth=1, num_heads=2), img_size=(64, 128))
-    state = with_prefix(MIMViT(**made))
+    encoder = MIMViT(**made)
+    torch.nn.init.normal_(encoder.pos_embed, std=0.02)
+    state = with_prefix(encoder)
     with pytest.raises(
-        ValueError, match=r'pos_embed: got 32 positions.*expected a square.*img_size='
+        ValueError, match=r'got 32 learned positions.*expected a square.*img_size='
     ):
         encoder_arguments(state, num_heads=2)
     again = MIMViT(**made)

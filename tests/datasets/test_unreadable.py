@@ -103,6 +103,17 @@ def test_the_default_share_is_one_percent(root):
         dataset[3]
 
 
+def test_a_small_part_may_lose_what_the_whole_may(root):
+    whole = ImageFolder(str(root), pipeline=PIPELINE, max_unreadable=0.06)
+    part = whole.get_subset([1, 2, 3, 4])
+    assert part[2]['img_path'].endswith('01.png')
+    with pytest.raises(TooManyUnreadableError, match=r'2 of 4 .* allows 1'):
+        part[3]
+    strict = ImageFolder(str(root), pipeline=PIPELINE, max_unreadable=0.04)
+    with pytest.raises(TooManyUnreadableError, match=r'1 of 4 .* allows 0'):
+        strict.get_subset([1, 2, 3, 4])[2]
+
+
 def test_nothing_readable_ends(root):
     for path in root.iterdir():
         path.write_bytes(b'')

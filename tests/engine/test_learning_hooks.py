@@ -6,8 +6,8 @@ import time
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
+from photos_run import run, small_cfg
 from PIL import Image
 
 from mim_zoo.engine import ZooRunner
@@ -15,36 +15,12 @@ from mim_zoo.engine.hooks import ReconstructionHook
 from mim_zoo.engine.hooks.summary import TOTALS
 from mim_zoo.engine.loading import read_checkpoint
 from mim_zoo.evaluation.features import block_features, dataset_features
-from mim_zoo.options import parse_options
 from mim_zoo.registry import HOOKS
-
-CONFIG = 'configs/photos/mae_vit-micro-p4_photos-32px.py'
 
 
 @pytest.fixture
-def cfg(tmp_path, pytestconfig):
-    cfg = Config.fromfile(pytestconfig.rootpath / CONFIG)
-    cfg.work_dir = str(tmp_path)
-    cfg.model.backbone.arch = dict(embed_dim=16, depth=2, num_heads=2)
-    cfg.model.head.decoder.update(embed_dim=16, num_heads=2)
-    small = dict(pictures=['chelsea', 'coffee'], indices=16)
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        loader.dataset.update(small)
-        loader.update(batch_size=8, num_workers=0, persistent_workers=False)
-    for hook in cfg.custom_hooks:
-        if 'bank' in hook:
-            hook.bank.dataset.update(small)
-            hook.bank.batch_size = 8
-    cfg.train_cfg.update(max_epochs=2, val_interval=1)
-    cfg.param_scheduler = []
-    cfg.default_hooks.progress = None
-    return cfg
-
-
-def run(cfg):
-    runner = ZooRunner.from_cfg(copy.deepcopy(cfg))
-    runner.train()
-    return runner
+def cfg(tmp_path):
+    return small_cfg(tmp_path)
 
 
 def test_run_ends_with_both_results_and_a_picture(cfg, tmp_path):
@@ -229,18 +205,6 @@ def test_evaluation_leaves_training_alone(cfg, tmp_path):
     cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     plain = run(cfg).model.state_dict()
     assert all(torch.equal(evaluated[key], plain[key]) for key in plain)
-
-
-def test_a_warm_up_longer_than_the_run_is_named(cfg):
-    cfg.param_scheduler = [
-        dict(type='LinearLR', start_factor=0.1, end=2, convert_to_iter_based=True),
-        dict(type='CosineAnnealingLR', begin=2, convert_to_iter_based=True),
-    ]
-    with pytest.raises(ValueError, match='after epoch 2, but the run has 2') as caught:
-        run(cfg)
-    words = str(caught.value).split('--cfg-options ')[1].split()
-    cfg.merge_from_dict(parse_options(words))
-    assert run(cfg).epoch == 2
 
 
 def test_nothing_random_is_measured(cfg, tmp_path):

@@ -8,7 +8,12 @@ import torch
 import torch.nn.functional as F
 
 from mim_zoo.models import MIMViT
-from mim_zoo.models.layers import position_from_file, sincos_position
+from mim_zoo.models.positions import (
+    position_from_file,
+    resample_position,
+    sincos_position,
+    stored_grid,
+)
 from mim_zoo.registry import MODELS
 
 Build = Callable[..., MIMViT]
@@ -210,6 +215,22 @@ def test_loading_resamples_positions(
     images = torch.randn(1, 3, *pixels)
     if stored == wanted:
         torch.testing.assert_close(new(images)[0], old(images)[0])
+
+
+@pytest.mark.parametrize('wanted', [(8, 8), (4, 16), (2, 32), (6, 6)])
+def test_positions_of_a_file_tell_its_grid(wanted) -> None:
+    table = sincos_position(32, (4, 16))
+    noise = 0.1 * torch.randn(table.shape, generator=torch.Generator().manual_seed(0))
+    for stored in (table, table + noise):
+        file = torch.cat([torch.zeros(1, 32), stored])[None]
+        found = position_from_file(file, wanted, 1)
+        expected = resample_position(stored[None], (4, 16), wanted)
+        assert torch.equal(found[:, 1:], expected)
+        assert stored_grid(stored[None], wanted) == (4, 16)
+    learned = torch.randn(1, 64, 32, generator=torch.Generator().manual_seed(0))
+    same = wanted[0] * wanted[1] == 64
+    assert stored_grid(learned, wanted) == (wanted if same else (8, 8))
+    assert stored_grid(learned[:, :63]) is None
 
 
 def test_stored_grids_that_cannot_be_told() -> None:

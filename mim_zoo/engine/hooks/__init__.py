@@ -1,5 +1,6 @@
 """Hooks, one file each."""
 
+from .agreement import DataAgreementHook
 from .compile_blocks import CompileBlocksHook
 from .learning import ExplainedShareHook, FusionWeightsHook, KNNHook
 from .non_finite import NonFiniteLossError, NonFiniteLossHook
@@ -15,6 +16,7 @@ from .unreadable import UnreadableFilesHook
 __all__ = [
     'BootstrapHook',
     'CompileBlocksHook',
+    'DataAgreementHook',
     'ExplainedShareHook',
     'FusionWeightsHook',
     'KNNHook',

@@ -16,6 +16,8 @@ from mim_zoo.models.base import unwrap
 from mim_zoo.models.necks import LevelFusion
 from mim_zoo.registry import HOOKS
 
+from .agreement import check_classes, classes_of
+
 
 class EvaluationHook(Hook):
     """Adds to the metrics of an evaluation before anybody logs them.
@@ -103,6 +105,8 @@ class KNNHook(EvaluationHook):
     def evaluate(self, runner: Runner, dataloader: DataLoader) -> dict[str, float]:
         if self._loader is None:
             self._loader = runner.build_dataloader(self.bank, seed=runner.seed)
+            names = dict(bank=self._loader.dataset, evaluated=dataloader.dataset)
+            check_classes({name: classes_of(data) for name, data in names.items()})
         check_batches_alike(runner.model, self._loader)
         last_only = not self.blocks
         bank, y = block_features(runner.model, self._loader, self.pool, last_only)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -38,7 +38,9 @@ class ReconstructionHook(Hook):
         self.num_images = num_images
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        self.draw(runner, runner.val_dataloader, metrics or {}, f'epoch_{runner.epoch}')
+        by_iter = isinstance(runner._train_loop, IterBasedTrainLoop)
+        name = f'iter_{runner.iter}' if by_iter else f'epoch_{runner.epoch}'
+        self.draw(runner, runner.val_dataloader, metrics or {}, name)
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         self.draw(runner, runner.test_dataloader, metrics or {}, 'test')

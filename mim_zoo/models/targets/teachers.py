@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mim_zoo.registry import MODELS
 
-from ..encoder import Encoder, check_shapes
+from ..encoder import Encoder, check_loaded
 from ..layers import Size, resolve_index
 from .base import Frozen
 
@@ -97,7 +97,7 @@ class EncoderTeacher(Teacher):
 
         assert self.checkpoint is not None, 'else it is loaded from the beginning'
         report = load_weights(self.encoder, self.checkpoint, self.prefix, min_share=1.0)
-        check_shapes(report.mismatched, self.checkpoint)
+        check_loaded(report, self.checkpoint)
 
     def forward(self, images: Tensor, layers: Sequence[int], norm: bool) -> list[Level]:
         """With ``stem_only`` what enters the first block, in place of every level."""
