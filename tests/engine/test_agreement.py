@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from mim_zoo.datasets import ImageFolder
-from mim_zoo.engine.hooks import DataAgreementHook
+from mim_zoo.engine.hooks import DataAgreementHook, KNNHook
 from mim_zoo.engine.hooks.agreement import check_classes
 from mim_zoo.models import Classifier
 from mim_zoo.registry import DATASETS
@@ -92,6 +92,13 @@ def test_a_checkpoint_says_what_a_classifier_has_learned(root) -> None:
     for other in (dict(meta={}), dict(meta=dict(dataset_meta=None)), {}):
         hook.after_load_checkpoint(runner, other)
         hook.before_test(run(None, folder(root / 'val'), classifier(3)))
+
+
+def test_a_bank_that_counts_otherwise_is_told(root) -> None:
+    bank, val = (SimpleNamespace(dataset=folder(root / n)) for n in ('train', 'val'))
+    runner = SimpleNamespace(build_dataloader=lambda *_, **__: bank, seed=0)
+    with pytest.raises(ValueError, match=r'Label 1 is bee in bank .* in evaluated'):
+        KNNHook(bank={}).evaluate(runner, val)
 
 
 def test_a_classifier_with_too_few_classes_is_told(root) -> None:
