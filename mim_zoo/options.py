@@ -26,11 +26,10 @@ class Options(DictAction):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, *rest: Any) -> None:
         for pair in values:
-            _, equals, value = pair.partition('=')
-            if not equals:
+            if '=' not in pair:
                 parser.error(f'--cfg-options: expected KEY=VALUE, got "{pair}"')
             try:
-                _value(value.strip())
+                super().__call__(parser, namespace, [pair], *rest)
             except ValueError:
                 parser.error(
                     f'--cfg-options: cannot read {pair}; a value is a number, a word '
@@ -38,7 +37,6 @@ class Options(DictAction):
                     'own, with _base_ = [CONFIG], and a word with commas or brackets '
                     """in quotes (KEY='"a,b"')"""
                 )
-        super().__call__(parser, namespace, values, *rest)
 
     @staticmethod
     def _parse_iterable(val: str) -> Any:  # MMEngine calls it for every value

@@ -11,6 +11,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mim_zoo.datasets.encoded import EncodedBatch, decode_crops
+from mim_zoo.datasets.image_io import UnreadableImageError
 from mim_zoo.datasets.masking import MaskingTransform
 from mim_zoo.registry import MODELS, TRANSFORMS
 
@@ -113,7 +114,11 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
         self.broken = ()
         if not isinstance(data['inputs'], EncodedBatch):
             return data
-        images, shown = decode_crops(data['inputs'], self.device)
+        try:
+            images, shown = decode_crops(data['inputs'], self.device)
+        except UnreadableImageError as error:
+            files = ', '.join(data['img_path'])
+            raise UnreadableImageError(f'{error}: {files}') from error
         if shown != list(range(len(shown))):
             names = data['img_path']
             self.broken = tuple(n for i, n in enumerate(names) if shown[i] != i)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .layers import Size
 
-_ALIKE = 0.9  # of fine-tuned positions to what they began as
+_SAME, _ALIKE = 0.999, 0.9  # correlation of fixed positions, of trained or noisy ones
 
 
 def sincos_position(channels: int, grid: Size) -> Tensor:
@@ -49,8 +49,8 @@ def resample_position(table: Tensor, old: Size, new: Size) -> Tensor:
 def stored_grid(patches: Tensor, wanted: Size | None = None) -> Size | None:
     """The grid (h, w) that positions (1, L, C) are made for; None if nothing tells it.
 
-    Sine-cosine positions tell it, after fine-tuning too, as they move little. Others
-    are taken to be of ``wanted`` if they are as many, else of a square.
+    Sine-cosine positions tell it, also if they have moved a little. Others are taken to
+    be of ``wanted`` if they are as many, else of a square.
     """
     length, channels = patches.shape[1:]
     side = math.isqrt(length)
@@ -58,7 +58,7 @@ def stored_grid(patches: Tensor, wanted: Size | None = None) -> Size | None:
     guess = next((g for g in likely if g is not None and g[0] * g[1] == length), None)
     if channels % 4 or length == 0 or patches.is_meta:
         return guess
-    if guess is not None and _likeness(patches, guess) > 0.999:
+    if guess is not None and _likeness(patches, guess) > _SAME:
         return guess
     grids = [(n, length // n) for n in range(1, length + 1) if length % n == 0]
     likeness, best = max((_likeness(patches, grid), grid) for grid in grids)

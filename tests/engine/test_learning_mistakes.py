@@ -23,7 +23,7 @@ def test_a_warm_up_longer_than_the_run_is_named(cfg):
     assert run(cfg).epoch == 2
 
 
-def test_a_warm_up_in_iterations_is_named_too(cfg, tmp_path):
+def test_a_warm_up_in_iterations_is_named_too(cfg):
     cfg.param_scheduler = [
         dict(type='LinearLR', start_factor=0.1, end=9, by_epoch=False),
         dict(type='CosineAnnealingLR', begin=9, by_epoch=False, eta_min=0.0),

@@ -8,6 +8,8 @@ from mmengine.runner import Runner
 from mim_zoo.models.base import unwrap
 from mim_zoo.registry import HOOKS
 
+from .agreement import classes_of
+
 
 @HOOKS.register_module()
 class NumClassesHook(Hook):
@@ -31,7 +33,7 @@ class NumClassesHook(Hook):
 
 
 def _check(runner: Runner, loader: Any) -> None:
-    classes = (getattr(loader.dataset, 'metainfo', None) or {}).get('classes')
+    classes = classes_of(loader.dataset)
     if classes is None:
         return
     for name, module in unwrap(runner.model).named_modules():
