@@ -13,14 +13,16 @@ import numpy as np
 import torch
 from mmengine.registry import MODELS as ROOT
 from mmengine.registry import DefaultScope
+from PIL import Image
 from torch import Tensor, nn
 
 from .conversion import guess_format, to_ours
+from .conversion.shapes import encoder_arguments
 from .engine.loading import load_weights, read_checkpoint, state_dict_of
-from .models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from .models.encoder import POOLS, Encoder, check_loaded, pool_tokens
 from .models.mixmim_vit import MixMIMViT
 from .models.stages import HIERARCHICAL_ARCHS
+from .models.units import IMAGENET_MEAN, IMAGENET_STD, as_statistics, check_units
 from .models.vit import MIMViT
 from .models.vit_options import ARCHS
 from .paths import read_config, shipped_config, shipped_configs
@@ -53,7 +55,8 @@ def get_model(
         name: 'mim_vit_base_patch16' (any patch size), 'mim_mixmim_base', the name of a
             config of ours, or the path of a config.
         pretrained: a file in our names or in those of the official MAE or MixMIM code,
-            timm, or mmpretrain.
+            timm, or mmpretrain. It settles what the name and ``kwargs`` leave open:
+            image size, channels, windows, kinds of positions.
         trust: see ``read_checkpoint``.
         kwargs: arguments of the encoder, or values that replace those in the config's
             model.
@@ -65,7 +68,7 @@ def get_model(
         model, prefix = _from_config(name, kwargs), ''
     else:
         kind, options = found
-        options = _with_parts_of(state, options, kind)
+        options = {**_options_of(state, kind, options), **options}
         model, prefix = kind(**options), 'backbone.'
     if pretrained is not None:
         report = load_weights(model, state, prefix=prefix)
@@ -76,10 +79,10 @@ def get_model(
 @torch.no_grad()
 def extract_features(
     model: nn.Module,
-    images: Tensor | np.ndarray | Sequence[np.ndarray],
+    images: Tensor | np.ndarray | Image.Image | Sequence[np.ndarray | Image.Image],
     pool: str = 'avg',
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
     batch_size: int = 64,
 ) -> Tensor:
     """Features of the encoder's last block, on the CPU, from raw pixels.
@@ -88,31 +91,35 @@ def extract_features(
 
     Args:
         model: an encoder, or a model with a ``backbone``.
-        images: a tensor (B, C_in, H, W), an array (H, W, C_in) or (B, H, W, C_in), or
-            arrays of one size; RGB, 0..255.
+        images: a tensor (B, C_in, H, W), an array (H, W, C_in) or (B, H, W, C_in), a
+            picture of PIL, or arrays or pictures of one size; RGB, 0..255.
         pool: 'avg' or 'cls' for (B, C), 'map' for (B, C, h, w).
-        mean, std: per channel, in the units of the pixels. Those of the model's data
-            preprocessor by default, else ImageNet's.
+        mean, std: a number, or one per channel, in the units of the pixels. Those of
+            the model's data preprocessor by default, else ImageNet's. ValueError if
+            they cannot be the pixels'.
     """
     encoder = getattr(model, 'backbone', model)
     if not isinstance(encoder, Encoder):
         raise ValueError(f'model: {type(model).__name__} is no encoder and has none')
     if pool not in (*POOLS, 'map'):
         raise ValueError(f"pool: got {pool!r}, expected 'avg', 'cls' or 'map'")
-    batch = _as_batch(images)
+    batch = _as_batch(images, encoder.in_channels)
     shift, scale = _statistics(model, encoder.in_channels, mean, std)
-    device = next(encoder.parameters()).device
+    weight = next(encoder.parameters())
+    shift, scale = shift.to(weight.device), scale.to(weight.device)
     was_training = encoder.training
     encoder.eval()
-    shift, scale = shift.to(device), scale.to(device)
-    dtype = next(encoder.parameters()).dtype
-    normalized = (
-        ((part.to(device).float() - shift) / scale).to(dtype)
-        for part in batch.split(batch_size)
-    )
-    features = [_features(encoder, part, pool) for part in normalized]
+    features = []
+    for part in batch.split(batch_size):
+        normalized = (part.to(weight.device).float() - shift) / scale
+        check_units(
+            normalized,
+            'pass mean=, std= in the units of the pixels',
+            narrow=mean is None and part.is_floating_point(),
+        )
+        features.append(_features(encoder, normalized.to(weight.dtype), pool).cpu())
     encoder.train(was_training)
-    return torch.cat(features).cpu()
+    return torch.cat(features)
 
 
 def _weights(path: str | Path, trust: bool) -> dict[str, Tensor]:
@@ -121,27 +128,25 @@ def _weights(path: str | Path, trust: bool) -> dict[str, Tensor]:
     return state if guess_format(state) is None else to_ours(state).state
 
 
-def _with_parts_of(
-    state: dict[str, Tensor], options: dict[str, Any], kind: type[Encoder]
+def _options_of(
+    state: dict[str, Tensor], kind: type[Encoder], options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Options of an encoder for a file, without parts that the file has not.
+    """Options of the encoder in a file: size, channels, windows, positions, parts.
 
     A fine-tuned model has its norm after pooling (``fc_norm``), in the head; some have
-    no class token.
+    no class token. ValueError if ``options`` ask for a part that it lacks.
     """
-    if not any(key.startswith('backbone.') for key in state):
-        return options
-    parts = {'final_norm': 'backbone.norm.weight', 'class_token': 'backbone.cls_token'}
-    for option, name in parts.items():
-        if name in state or option not in signature(kind).parameters:
-            continue
-        if options.get(option):
+    if guess_format(state) is None:
+        return {}
+    heads = ARCHS.get(options['arch'], {}).get('num_heads')
+    found = encoder_arguments(state, heads, options.get('img_size'))
+    for option, name in (('final_norm', 'norm.weight'), ('class_token', 'cls_token')):
+        if options.get(option) and not found.get(option, True):
             raise ValueError(
-                f'{option}=True: got a file without {name}, expected one that has it; '
-                f'leave {option} out'
+                f'{option}=True: got a file without backbone.{name}, expected one that '
+                f'has it; leave {option} out'
             )
-        options = {**options, option: False}
-    return options
+    return {key: found[key] for key in found if key in signature(kind).parameters}
 
 
 def _named_encoder(
@@ -183,42 +188,48 @@ def _features(encoder: Encoder, images: Tensor, pool: str) -> Tensor:
     return x[:, encoder.num_prefix_tokens :].transpose(1, 2).unflatten(2, grid)
 
 
-def _as_batch(images: Tensor | np.ndarray | Sequence[np.ndarray]) -> Tensor:
+def _as_batch(
+    images: Tensor | np.ndarray | Image.Image | Sequence[np.ndarray | Image.Image],
+    channels: int,
+) -> Tensor:
     """Any accepted form to (B, C_in, H, W)."""
     if isinstance(images, Tensor):
-        return images
-    array = images if isinstance(images, np.ndarray) else np.stack(list(images))
-    array = array[None] if array.ndim == 3 else array
-    if array.ndim != 4:
+        batch = images
+    else:
+        if isinstance(images, np.ndarray | Image.Image):
+            array = np.asarray(images)
+        else:
+            array = np.stack([np.asarray(image) for image in images])
+        array = array[None] if array.ndim == 3 else array
+        if array.ndim != 4 or array.shape[-1] != channels:
+            raise ValueError(
+                f'images: got an array of shape {array.shape}, expected (H, W, '
+                f'{channels}) or (B, H, W, {channels}), channels last'
+            )
+        batch = torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+    if batch.ndim != 4 or batch.shape[1] != channels:
         raise ValueError(
-            f'images: got an array of shape {array.shape}, expected (H, W, C) or '
-            '(B, H, W, C)'
+            f'images: got a tensor of shape {tuple(batch.shape)}, expected (B, '
+            f'{channels}, H, W), the {channels} being in_channels of the encoder'
         )
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+    return batch
 
 
 def _statistics(
     model: nn.Module,
     channels: int,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
+    mean: float | Sequence[float] | None,
+    std: float | Sequence[float] | None,
 ) -> tuple[Tensor, Tensor]:
     """Mean and std (C_in | 1, 1, 1): given, the model's, or ImageNet's."""
     if (mean is None) != (std is None):
         raise ValueError('mean and std: give both or none')
     if mean is not None and std is not None:
-        shift, scale = torch.tensor(mean), torch.tensor(std)
-    else:
-        own = getattr(model, 'data_preprocessor', None)
-        shift = getattr(own, 'mean', torch.tensor(IMAGENET_MEAN)).flatten()
-        scale = getattr(own, 'std', torch.tensor(IMAGENET_STD)).flatten()
-    for values in (shift, scale):
-        if values.numel() not in (1, channels):
-            raise ValueError(
-                f'mean and std: got {values.numel()} numbers, expected {channels}, one '
-                'per input channel: pass mean=[...], std=[...]'
-            )
-    return shift.float().view(-1, 1, 1), scale.float().view(-1, 1, 1)
+        return as_statistics(mean, std, channels)
+    own: Any = getattr(model, 'data_preprocessor', None)
+    if getattr(own, 'mean', None) is None:  # mmdet's may have none
+        return as_statistics(IMAGENET_MEAN, IMAGENET_STD, channels)
+    return as_statistics(own.mean.tolist(), own.std.tolist(), channels)
 
 
 def _config_path(name: str | Path) -> Path:

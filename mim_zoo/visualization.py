@@ -76,10 +76,14 @@ def to_pixels(image: Tensor, low: Tensor, high: Tensor) -> np.ndarray:
     return scaled.round().byte().permute(1, 2, 0).cpu().numpy()
 
 
-def _value_range(original: Tensor) -> tuple[Tensor, Tensor]:
-    """8-bit RGB and grey images are shown as they are, others stretched."""
+def _value_range(original: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """RGB and grey images of 8 bits are shown as they are, others stretched.
+
+    ``std`` of the pixels tells 0..255 from 0..1.
+    """
     low, high = original.min(), original.max()
-    if original.shape[0] in (1, 3) and low > -1 and high < 256:
+    few = original.shape[0] in (1, 3) and low > -1 and high < 256
+    if few and std.max() > 1:
         return original.new_tensor(0.0), original.new_tensor(255.0)
     return low, high
 
@@ -96,7 +100,7 @@ def draw_reconstruction(
     factor = max(1, -(-side // max(images.shape[-2:])))
     rows = []
     for i, original in enumerate(columns['original']):
-        low, high = _value_range(original)
+        low, high = _value_range(original, model.data_preprocessor.std)
         tiles = [to_pixels(columns[name][i], low, high) for name in COLUMNS]
         tiles = [np.kron(t, np.ones((factor, factor, 1), np.uint8)) for t in tiles]
         rows.append(_join([np.pad(t, ((2, 2), (2, 2), (0, 0))) for t in tiles], axis=1))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import mim_zoo
 from mim_zoo import apis, cli, extract_features, get_model, list_models, paths
@@ -17,7 +18,7 @@ model = dict(
     type='MAE',
     backbone=dict(type='MIMViT', arch='micro', img_size=16, patch_size=4),
     corruption=dict(type='DropPatches'),
-    data_preprocessor=dict(type='MIMDataPreprocessor', mean=[1.] * 3, std=[2.] * 3),
+    data_preprocessor=dict(type='MIMDataPreprocessor', mean=[100.] * 3, std=[50.] * 3),
     head=dict(
         type='MIMHead',
         target=dict(type='PixelTarget'),
@@ -216,6 +217,67 @@ def test_pretrained_positions_are_resampled(tmp_path):
     assert torch.equal(model.pos_embed[0, 0], source.pos_embed[0, 0])
 
 
+@pytest.mark.parametrize(
+    'built',
+    [
+        MixMIMViT('micro', img_size=48, windows=(12, 12)),
+        MIMViT('micro', img_size=48, patch_size=4, in_channels=5),
+        MIMViT('micro', img_size=(16, 32), patch_size=4, class_token=False),
+        MIMViT(
+            *('micro', 32, 4),
+            rel_pos='shared',
+            absolute_pos=False,
+            layer_scale=0.1,
+        ),
+    ],
+)
+def test_a_file_settles_what_the_name_leaves_open(tmp_path, built):
+    kind = 'mixmim_micro' if isinstance(built, MixMIMViT) else 'vit_micro_patch4'
+    save_state_dict(with_prefix(built), tmp_path / 'w.pth')
+    found = get_model(f'mim_{kind}', tmp_path / 'w.pth')
+    assert found.img_size == built.img_size
+    images = torch.rand(1, built.in_channels, *built.img_size)
+    assert torch.equal(found(images)[0], built.eval()(images)[0])
+
+
+def test_learned_positions_of_wide_images_need_their_size(tmp_path):
+    built = MIMViT('micro', img_size=(8, 28), patch_size=4, learned_pos=True)
+    torch.nn.init.normal_(built.pos_embed)
+    save_state_dict(with_prefix(built), tmp_path / 'w.pth')
+    with pytest.raises(ValueError, match='img_size'):
+        get_model('mim_vit_micro_patch4', tmp_path / 'w.pth')
+    found = get_model('mim_vit_micro_patch4', tmp_path / 'w.pth', img_size=(8, 28))
+    assert torch.equal(found.pos_embed, built.pos_embed)
+
+
+@pytest.mark.parametrize(
+    ('init', 'words'),
+    [
+        ([dict(type='Pretrained', checkpoint='f'), dict(type='Xavier')], '2 entries'),
+        (dict(type='Pretrained', checkpoint='f', foo=1), 'foo'),
+        (dict(type='Xavier', checkpoint='f'), 'Xavier'),
+    ],
+)
+def test_a_checkpoint_of_init_cfg_is_never_half_understood(init, words):
+    with pytest.raises(ValueError, match=words):
+        micro(init_cfg=init).init_weights()
+
+
+def test_a_checkpoint_in_a_list_is_checked_alike(tmp_path):
+    save_state_dict(with_prefix(micro()), tmp_path / 'w.pth')
+    deeper = dict(embed_dim=96, depth=8, num_heads=3)
+    init = dict(type='Pretrained', checkpoint=str(tmp_path / 'w.pth'))
+    for arch, wrong in ((deeper, True), ('micro', False)):
+        made = dict(arch=arch, img_size=16, patch_size=4)
+        model = MIMViT(**made, init_cfg=[dict(init, prefix='backbone.')])
+        if wrong:
+            with pytest.raises(ValueError, match=r'min_share|stay random'):
+                model.init_weights()
+        else:
+            model.init_weights()
+            assert model.is_init
+
+
 def test_whole_models_from_a_config(tmp_path, config):
     model = get_model(config, backbone=dict(patch_size=8))
     assert isinstance(model, MIM)
@@ -256,9 +318,9 @@ def test_features_use_the_statistics_of_the_model(config):
     model = get_model(config)
     images = torch.rand(2, 3, 16, 16) * 255
     own = extract_features(model, images)
-    given = extract_features(model.backbone, images, mean=[1.0] * 3, std=[2.0] * 3)
+    given = extract_features(model.backbone, images, mean=[100.0] * 3, std=50.0)
     assert torch.equal(own, given)
-    normalized = model.extract_feat((images - 1) / 2)
+    normalized = model.extract_feat((images - 100) / 50)
     torch.testing.assert_close(own, normalized.detach())
     assert not torch.allclose(own, extract_features(model.backbone, images))
 
@@ -267,12 +329,35 @@ def test_bad_requests_say_what_is_wrong():
     images = torch.zeros(1, 4, 16, 16)
     with pytest.raises(ValueError, match='expected 4'):
         extract_features(micro(in_channels=4), images)
+    images = torch.zeros(1, 3, 16, 16)
     with pytest.raises(ValueError, match='both'):
         extract_features(micro(), images, mean=[0.0])
     with pytest.raises(ValueError, match='pool'):
         extract_features(micro(), images, 'max')
     with pytest.raises(ValueError, match='no encoder'):
         extract_features(torch.nn.Linear(1, 1), images)
+
+
+def test_pictures_of_pil():
+    array = np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)
+    picture, model = Image.fromarray(array), micro()
+    expected = extract_features(model, array)
+    assert torch.equal(extract_features(model, picture), expected)
+    assert len(extract_features(model, [picture, picture])) == 2
+
+
+@pytest.mark.parametrize(
+    ('images', 'words'),
+    [
+        (torch.zeros(3, 16, 16), r'tensor of shape \(3, 16, 16\), expected \(B, 3'),
+        (np.zeros((3, 16, 16)), 'channels last'),
+        (torch.rand(2, 3, 16, 16), 'between 0 and 1'),
+        (torch.rand(2, 3, 16, 16) * 65_535, 'standard deviations from the mean'),
+    ],
+)
+def test_images_of_another_layout_or_unit_are_refused(images, words):
+    with pytest.raises(ValueError, match=words):
+        extract_features(micro(), images)
 
 
 @pytest.mark.slow

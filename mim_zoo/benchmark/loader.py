@@ -25,7 +25,7 @@ from mim_zoo.datasets import Draw, ImageFolder, collate_readable, seeded
 from mim_zoo.datasets.transforms import as_size
 from mim_zoo.engine.distributed import on_cpu
 from mim_zoo.engine.memory import keep_freed_memory
-from mim_zoo.models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
+from mim_zoo.models.units import IMAGENET_MEAN, IMAGENET_STD
 from mim_zoo.options import checked_options
 from mim_zoo.paths import read_config
 from mim_zoo.registry import SCOPE

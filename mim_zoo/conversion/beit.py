@@ -7,7 +7,7 @@ N = g * g + 1 tokens with the class token.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,7 +62,10 @@ class BeitFamily(PlainFamily):
     needed = ('backbone.patch_embed.proj.weight',)
 
     def arguments(
-        self, state: Mapping[str, Tensor], num_heads: int | None = None
+        self,
+        state: Mapping[str, Tensor],
+        num_heads: int | None = None,
+        img_size: int | Sequence[int] | None = None,
     ) -> dict[str, Any]:
         """Arguments of ``MIMViT``; tables of relative positions tell the heads."""
         found: dict[str, Any] = {}
@@ -73,12 +76,12 @@ class BeitFamily(PlainFamily):
             found['layer_scale'] = 1.0  # any: the values are in the file
         if 'backbone.pos_embed' not in state:
             found['absolute_pos'] = False
-        return {**super().arguments(state, num_heads), **found}
+        return {**super().arguments(state, num_heads, img_size), **found}
 
-    def grid(self, state: Mapping[str, Tensor]) -> Size:
+    def grid(self, state: Mapping[str, Tensor], wanted: Size | None = None) -> Size:
         """(g, g), by absolute positions or a table of relative ones."""
         if 'backbone.pos_embed' in state:
-            return super().grid(state)
+            return super().grid(state, wanted)
         for name, table in _tables(state):
             return (_side(table, name, _prefix(state)),) * 2
         raise ValueError(

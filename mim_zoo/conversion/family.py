@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from mim_zoo.models.encoder import Encoder
-from mim_zoo.models.layers import Size
+from mim_zoo.models.layers import Size, pair
 from mim_zoo.models.positions import stored_grid
 from mim_zoo.models.windows import window_of
 
@@ -86,9 +86,12 @@ DECODER: Rows = (  # MAE's, which MixMIM has, too
 )
 
 
-def grid_in_file(patches: Tensor, name: str) -> Size:
-    """The grid of positions (1, L, C) of patches; ValueError if nothing tells it."""
-    grid = stored_grid(patches)
+def grid_in_file(patches: Tensor, name: str, wanted: Size | None = None) -> Size:
+    """The grid of positions (1, L, C) of patches; ValueError if nothing tells it.
+
+    ``wanted`` is that of those which may have it.
+    """
+    grid = stored_grid(patches, wanted)
     if grid is None:
         raise ValueError(
             f'{name}: got {patches.shape[1]} learned positions of patches, expected a '
@@ -96,6 +99,14 @@ def grid_in_file(patches: Tensor, name: str) -> Size:
             'img_size=(H, W) and load what mim_zoo.conversion.convert returns'
         )
     return grid
+
+
+def grid_of(img_size: int | Sequence[int] | None, patch: int) -> Size | None:
+    """Patches down and across images of such a size."""
+    if img_size is None:
+        return None
+    height, width = pair(img_size)
+    return -(-height // patch), -(-width // patch)
 
 
 def image_size(grid: Size, patch: int) -> int | Size:
@@ -136,9 +147,15 @@ class Family:
     needed: ClassVar[tuple[str, ...]]
 
     def arguments(
-        self, state: Mapping[str, Tensor], num_heads: int | None = None
+        self,
+        state: Mapping[str, Tensor],
+        num_heads: int | None = None,
+        img_size: int | Sequence[int] | None = None,
     ) -> dict[str, Any]:
-        """Arguments of the encoder in ``state`` (our names); ``num_heads`` if asked."""
+        """Arguments of the encoder in ``state`` (our names); ``num_heads`` if asked.
+
+        ``img_size``: that of positions which do not tell it.
+        """
         raise NotImplementedError
 
     def summary(self, state: Mapping[str, Tensor]) -> str:

@@ -7,7 +7,7 @@ a window, N = w * w.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from .family import (
     StateDict,
     checked_window,
     grid_in_file,
+    grid_of,
     image_size,
     in_blocks,
 )
@@ -102,7 +103,10 @@ class MixMIMFamily(Family):
     )
 
     def arguments(
-        self, state: Mapping[str, Tensor], num_heads: int | None = None
+        self,
+        state: Mapping[str, Tensor],
+        num_heads: int | None = None,
+        img_size: int | Sequence[int] | None = None,
     ) -> dict[str, Any]:
         """Arguments of ``MixMIMViT`` for the encoder in ``state``.
 
@@ -111,7 +115,7 @@ class MixMIMFamily(Family):
         kernel = state['backbone.patch_embed.proj.weight']  # (C, C_in, p, p)
         dim, channels, patch = kernel.shape[:3]
         name = 'backbone.absolute_pos_embed'
-        grid = grid_in_file(state[name], name)
+        grid = grid_in_file(state[name], name, grid_of(img_size, patch))
         stages = _stages(state)
         hidden = state['backbone.layers.0.blocks.0.mlp.fc1.weight'].shape[0]
         spec = {

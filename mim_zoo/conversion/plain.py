@@ -5,7 +5,7 @@ DeepMIM (2303.08817), and the main branch of dBOT (2209.03917).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ from .family import (
     Rows,
     StateDict,
     grid_in_file,
+    grid_of,
     image_size,
     in_blocks,
 )
@@ -120,7 +121,10 @@ class PlainFamily(Family):
     )
 
     def arguments(
-        self, state: Mapping[str, Tensor], num_heads: int | None = None
+        self,
+        state: Mapping[str, Tensor],
+        num_heads: int | None = None,
+        img_size: int | Sequence[int] | None = None,
     ) -> dict[str, Any]:
         """Arguments of ``MIMViT`` for the encoder in ``state``.
 
@@ -130,7 +134,8 @@ class PlainFamily(Family):
         """
         kernel = state['backbone.patch_embed.proj.weight']  # (C, C_in, p, p)
         dim, channels, patch = kernel.shape[:3]
-        depth, grid, tables = _depth(state), self.grid(state), _offsets(state)
+        grid = self.grid(state, grid_of(img_size, patch))
+        depth, tables = _depth(state), _offsets(state)
         for table, *_ in tables.values():
             num_heads = dim // table.shape[1]
         return {
@@ -143,7 +148,7 @@ class PlainFamily(Family):
             **(_windows(tables, depth, grid) if tables else {}),
         }
 
-    def grid(self, state: Mapping[str, Tensor]) -> Size:
+    def grid(self, state: Mapping[str, Tensor], wanted: Size | None = None) -> Size:
         """Patches down and across that the positions are made for."""
         name = 'backbone.pos_embed'
         if name not in state:
@@ -153,7 +158,7 @@ class PlainFamily(Family):
                 'mim_zoo.conversion.convert returns'
             )
         prefix = int('backbone.cls_token' in state)
-        return grid_in_file(state[name][:, prefix:], name)
+        return grid_in_file(state[name][:, prefix:], name, wanted)
 
     def summary(self, state: Mapping[str, Tensor]) -> str:
         """Width, depth, patch, channels."""

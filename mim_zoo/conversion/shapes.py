@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,16 @@ _EPS = 1e-6  # of every LayerNorm, and of the BatchNorm of linear probes
 
 
 def encoder_arguments(
-    state: Mapping[str, Tensor], num_heads: int | None = None
+    state: Mapping[str, Tensor],
+    num_heads: int | None = None,
+    img_size: int | Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Arguments of the encoder in ``state``.
 
-    Plain ViTs other than the known architectures need ``num_heads``, else ValueError.
+    Plain ViTs other than the known architectures need ``num_heads``, learned positions
+    of images that are not square ``img_size``, else ValueError.
     """
-    return family_of(state).arguments(state, num_heads)
+    return family_of(state).arguments(state, num_heads, img_size)
 
 
 def timm_call(

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from mmengine.logging import print_log
+
 from mim_zoo.registry import DATASETS
 
 from .base import ImageDataset
@@ -206,11 +208,13 @@ class ImageFolder(ImageDataset):
     def _images_below(self, folder: Path) -> Iterator[str]:
         """Relative paths, sorted folder by folder; hidden entries are left out.
 
-        Links to folders are followed, but for those that lead back to where they are.
+        Links to folders are followed, but for those to a folder that is read anyway:
+        its images would be there twice, in training and held out.
         """
+        top, linked = folder.resolve(), set[Path]()
         for here, folders, files in os.walk(folder, followlinks=True):
-            shown = (name for name in folders if name[0] != '.')
-            folders[:] = sorted(n for n in shown if not _leads_back(Path(here, n)))
+            shown = sorted(name for name in folders if name[0] != '.')
+            folders[:] = [n for n in shown if not _again(Path(here, n), top, linked)]
             base = os.path.relpath(here, self.root)
             prefix = '' if base == '.' else Path(base).as_posix() + '/'
             for name in sorted(files):
@@ -218,9 +222,21 @@ class ImageFolder(ImageDataset):
                     yield prefix + name
 
 
-def _leads_back(path: Path) -> bool:
-    """Whether a folder is a link to one that it lies in."""
-    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
+def _again(path: Path, top: Path, linked: set[Path]) -> bool:
+    """Whether a folder is a link to one above or below ``top``, or in ``linked``.
+
+    A link to another one is added to these.
+    """
+    if not path.is_symlink():
+        return False
+    real = path.resolve()
+    hidden = any(part[0] == '.' for part in real.parts[len(top.parts) :])
+    inside = real.is_relative_to(top) and not hidden
+    if inside or top.is_relative_to(real) or any(map(real.is_relative_to, linked)):
+        print_log(f'{path}: not followed, as {real} is read anyway', 'current')
+        return True
+    linked.add(real)
+    return False
 
 
 def class_folders(root: Path) -> list[str]:

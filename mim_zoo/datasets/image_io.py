@@ -30,6 +30,7 @@ _PNM_HEADER = re.compile(rb'P[2356](?:\s|#[^\n]*\n)+(?:(\d+)(?:\s|#[^\n]*\n)+){2
 _OF_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as PIL
 # 8-bit TIFF colour models that Pillow turns into RGB and tifffile leaves as stored.
+_TIFF_ALPHA = (1, 2)  # ExtraSamples: associated or not; 0 is anything
 _TIFF_COLOUR = ('MINISWHITE', 'PALETTE', 'SEPARATED', 'YCBCR', 'CIELAB')
 
 
@@ -45,7 +46,8 @@ def read_image(
 ) -> np.ndarray:
     """Read ``path`` as an array (H, W, C); the kind is told by content, not by name.
 
-    ``channels``: ``'RGB'`` gives 3 channels (grey is repeated, alpha dropped),
+    ``channels``: ``'RGB'`` gives 3 channels (grey is repeated, what a file calls alpha
+    dropped),
     ``'grey'`` gives 1, ``'unchanged'`` as many as the file holds. Palette and CMYK
     files (Adobe's inverted ones too) are RGB in every case. In a TIFF, samples of
     either planar layout, or single-band pages, are bands; ``.npy`` holds (H, W) or
@@ -98,7 +100,7 @@ def decode_image(
     if channels not in CHANNELS:
         raise ValueError(f'channels must be one of {CHANNELS}, got {channels!r}.')
     try:
-        image = _decode(data, fast, shortest)
+        image, alpha = _decode(data, fast, shortest)
     except Exception as error:
         if "requires the 'imagecodecs' package" in str(error):
             raise ValueError(
@@ -112,20 +114,22 @@ def decode_image(
         ) from error
     if image.dtype != np.uint8:
         image = image.astype(np.float32)
-    return np.require(_as_channels(image, channels, path), requirements=['C', 'W'])
+    return np.require(
+        _as_channels(image, channels, path, alpha), requirements=['C', 'W']
+    )
 
 
-def _decode(data: bytes, fast: bool, shortest: int | None) -> np.ndarray:
+def _decode(data: bytes, fast: bool, shortest: int | None) -> tuple[np.ndarray, bool]:
+    """The image, and whether a second or fourth band of it is alpha."""
     if data[:3] == _JPEG_MAGIC:
         decoded = decode_jpeg(data, fast, shortest)
-        return _decode_pillow(data) if decoded is None else _upright(*decoded)
+        image = _decode_pillow(data) if decoded is None else _upright(*decoded)
+        return image, False
     if data[:4] in _TIFF_MAGIC:
         return _decode_tiff(data)
     if data[:6] == b'\x93NUMPY':
-        return _decode_npy(data)
-    if _is_deep(data):
-        return _decode_deep(data)
-    return _decode_pillow(data)
+        return _decode_npy(data), False
+    return (_decode_deep if _is_deep(data) else _decode_pillow)(data), True
 
 
 def _is_deep(data: bytes) -> bool:
@@ -176,14 +180,15 @@ def _decode_npy(data: bytes) -> np.ndarray:
     return image
 
 
-def _decode_tiff(data: bytes) -> np.ndarray:
+def _decode_tiff(data: bytes) -> tuple[np.ndarray, bool]:
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         series = tiff.series[0]
         page = tiff.pages.first
         colour = getattr(page.photometric, 'name', '') in _TIFF_COLOUR
         below_8_bits = page.bitspersample < 8 and page.samplesperpixel == 1
         if below_8_bits or (colour and page.bitspersample <= 8):
-            return _decode_pillow(data)
+            return _decode_pillow(data), True
+        alpha = any(extra in _TIFF_ALPHA for extra in page.extrasamples)
         tag = page.tags.get(ORIENTATION_TAG)
         try:
             image = _bands_last(series.asarray(), series.axes)
@@ -194,8 +199,8 @@ def _decode_tiff(data: bytes) -> np.ndarray:
             if decoded is None or decoded.dtype != page.dtype:
                 raise
             # OpenCV turns TIFFs upright itself.
-            return _swap_blue_red(decoded)
-    return _upright(image, tag.value if tag else 1)
+            return _swap_blue_red(decoded), alpha
+    return _upright(image, tag.value if tag else 1), alpha
 
 
 def _bands_last(image: np.ndarray, axes: str) -> np.ndarray:
@@ -226,17 +231,19 @@ def _upright(image: np.ndarray, tag: int) -> np.ndarray:
     return image
 
 
-def _as_channels(image: np.ndarray, channels: str, path: str | Path) -> np.ndarray:
+def _as_channels(
+    image: np.ndarray, channels: str, path: str | Path, alpha: bool
+) -> np.ndarray:
     if image.ndim == 2:
         image = image[..., None]
     count = image.shape[2]
     if channels == 'unchanged':
         return image
-    if count > 4:
+    if count > 4 or (count in (2, 4) and not alpha):
         raise ValueError(
-            f'{path}: channels={channels!r} expects 1 to 4 bands, the file has {count} '
-            f"(shape {image.shape}). Fix: LoadImage(channels='unchanged') and a "
-            f'backbone with in_channels={count}.'
+            f'{path}: channels={channels!r} expects 1 or 3 bands, alpha behind them if '
+            f'the file says that it is, got {count} (shape {image.shape}). Fix: '
+            f"LoadImage(channels='unchanged') and a backbone with in_channels={count}."
         )
     image = image[..., :1] if count < 3 else image[..., :3]  # drop alpha
     if channels == 'RGB':

@@ -14,6 +14,8 @@ from .sharding import is_sharded
 BACKBONE = 'backbone.'
 FUSED_DEVICES = ('cpu', 'cuda')
 FUSED_OPTIMIZERS = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+# what encoders may be built without
+OPTIONAL = ('cls_token', 'pos_embed')
 # the groups of what is in no layer: after the last block, or all without layer decay
 TOP, REST = 'top', 'backbone'
 
@@ -35,7 +37,8 @@ class LayerDecayConstructor:
     - ``no_decay_names`` (()): parameters, by the end of their dotted name
       ('pos_embed', 'backbone.cls_token'), that are not decayed. Biases and parameters
       of one dimension never are, which alone is MAE's rule for pre-training; its
-      fine-tuning adds ``('pos_embed', 'cls_token')`` (2111.06377).
+      fine-tuning adds ``('pos_embed', 'cls_token')`` (2111.06377), which an encoder
+      may lack.
 
     Frozen parameters are left out. PyTorch's Adam, AdamW and SGD update all in one
     kernel on CPUs and CUDA, unless ``fused`` or ``foreach`` say otherwise.
@@ -133,7 +136,8 @@ class LayerDecayConstructor:
     def _check_names(self, model: nn.Module) -> None:
         names = [name for name, _ in model.named_parameters()]
         for rule in self.no_decay_names:
-            if not any(_ends_with(name, rule) for name in names):
+            optional = rule.rsplit('.', 1)[-1] in OPTIONAL
+            if not optional and not any(_ends_with(name, rule) for name in names):
                 raise ValueError(
                     f'no_decay_names: "{rule}" is the end of no parameter name of '
                     f'{type(model).__name__}; correct it or take it out. '

@@ -27,6 +27,9 @@ _WHERE = (  # what decides which images a data set finds
 )
 
 
+TO_ZERO = ('PolyLR', 'CosineAnnealingLR')  # by default
+
+
 def batch_size_of(loader: DataLoader) -> int | None:
     """Samples per batch of one process; None if its batch sampler does not say."""
     if loader.batch_size is not None:
@@ -69,15 +72,43 @@ def too_late(schedule: Any, ends: Mapping[str, int]) -> tuple[str, str] | None:
     return None
 
 
+def too_early(schedule: Any, ends: Mapping[str, int]) -> tuple[str, int] | None:
+    """In words, if the last part ends at a rate of 0 before the run does.
+
+    Also the end of the run in what the part counts in.
+    """
+    part = schedule[-1] if isinstance(schedule, list) and schedule else schedule
+    if not isinstance(part, dict) or part.get('type') not in TO_ZERO:
+        return None
+    unit = 'epoch' if part.get('by_epoch', True) else 'iteration'
+    end, last = part.get('end', ends[unit]), ends[unit]
+    if end >= last or part.get('eta_min') or part.get('eta_min_ratio'):
+        return None
+    words = f'{part["type"]} ends at a rate of 0 after {unit} {end}'
+    return f'{words}, but the run has {last}', last
+
+
 def check_schedule(schedule: Any, max_epochs: int, max_iters: int) -> None:
-    """ValueError if a part of the schedule begins where the run has ended."""
+    """ValueError if a part of the schedule begins where the run has ended.
+
+    Also if the rate is 0 from before the end on.
+    """
     ends = dict(epoch=max_epochs, iteration=max_iters)
     if found := too_late(schedule, ends):
         problem, unit = found
-        place = max_iters // 4 if unit == 'iteration' else max_epochs / 4
+        if unit == 'iteration' and max_iters < 2:
+            raise ValueError(f'{problem}: there is no room for a warm-up; train longer')
+        place = max(1, max_iters // 4) if unit == 'iteration' else max_epochs / 4
         raise ValueError(
             f'{problem}: a shorter run needs a shorter warm-up, such as --cfg-options '
             f'param_scheduler.0.end={place:g} param_scheduler.1.begin={place:g}'
+        )
+    if early := too_early(schedule, ends):
+        problem, last = early
+        part = f'.{len(schedule) - 1}' if isinstance(schedule, list) else ''
+        raise ValueError(
+            f'{problem}: a longer run needs a longer schedule, --cfg-options '
+            f'param_scheduler{part}.end={last}'
         )
 
 

@@ -22,7 +22,8 @@ def biased_attention(qkv: Tensor, bias: Tensor) -> Tensor:
     ``scaled_dot_product_attention`` would keep the scores of the whole batch.
     """
     learned = bias.requires_grad and torch.is_grad_enabled()
-    if learned and qkv.device.type == 'cpu' and not torch.compiler.is_compiling():
+    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if learned and qkv.device.type == 'cpu' and not recorded:
         return AttentionInPieces.apply(qkv, bias)
     return attention_at_once(qkv, bias)
 

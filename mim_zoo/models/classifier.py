@@ -52,8 +52,11 @@ class Classifier(EncoderModel):
                 f'label_smoothing={label_smoothing} beside augment: expected one of '
                 'them; give it to augment=dict(label_smoothing=...)'
             )
-        if num_classes < 1:
-            raise ValueError(f'num_classes: got {num_classes}, expected at least 1')
+        if num_classes < 2:
+            raise ValueError(
+                f'num_classes: got {num_classes}, expected at least 2: what is not of '
+                'a class is another one, with a folder of its own'
+            )
         super().__init__(backbone, data_preprocessor, init_cfg, pool)
         check_pool(pool, self.backbone.num_prefix_tokens)
         if self.backbone.needs_groups:

@@ -15,9 +15,7 @@ from mim_zoo.datasets.image_io import UnreadableImageError
 from mim_zoo.datasets.masking import MaskingTransform
 from mim_zoo.registry import MODELS, TRANSFORMS
 
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
-FARTHEST = 50  # standard deviations; beyond, mean and std are of other units
+from .units import IMAGENET_MEAN, IMAGENET_STD, as_statistics, check_units
 
 
 @MODELS.register_module()
@@ -36,16 +34,17 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
     image of the batch, with all its facts, stood in for each.
 
     Args:
-        mean, std: one number per channel in the units of the files (RGB, 0..255 for
-            8 bits). The ImageNet values by default.
+        mean, std: a number, or one per channel, in the units of the files (RGB, 0..255
+            for 8 bits). The ImageNet values by default. A first batch that they cannot
+            be the statistics of is a ValueError.
         batch_transforms: at most one masking transform.
         stride, in_channels: facts handed down by the model.
     """
 
     def __init__(
         self,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: float | Sequence[float] = IMAGENET_MEAN,
+        std: float | Sequence[float] = IMAGENET_STD,
         batch_transforms: Sequence[dict] = (),
         eval_seed: int = 0,
         stride: int | None = None,
@@ -53,15 +52,9 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
         non_blocking: bool = True,
     ):
         super().__init__(non_blocking)
-        if len(mean) != len(std) or len(mean) not in (1, in_channels or len(mean)):
-            raise ValueError(
-                f'mean and std: got {len(mean)} and {len(std)} numbers, expected '
-                f'{in_channels} each, one per input channel of the encoder'
-            )
-        if min(std) <= 0:
-            raise ValueError(f'std: got {tuple(std)}, expected positive numbers')
-        self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), False)
-        self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), False)
+        shift, scale = as_statistics(mean, std, in_channels)
+        self.register_buffer('mean', shift, False)
+        self.register_buffer('std', scale, False)
         self.broken: tuple[str, ...] = ()
         self.eval_seed = eval_seed
         self._checked = False
@@ -149,20 +142,13 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
         # loaders leave the channels last in memory
         floats = images.to(torch.float, memory_format=torch.contiguous_format)
         normalized = (floats - self.mean) / self.std
-        if images.dtype != torch.uint8 and not self._checked:
-            self._check_units(normalized)
-        return normalized
-
-    def _check_units(self, normalized: Tensor) -> None:
-        """Once, for deep images, whose units nobody but the user knows."""
-        self._checked = True
-        largest = float(normalized.abs().max())
-        if largest > FARTHEST:
-            raise ValueError(
-                f'images: got values {largest:.0f} standard deviations from the mean, '
-                f'expected at most {FARTHEST}; set mean and std of the data '
-                'preprocessor in the units of your files (16-bit files keep 0..65535)'
+        if not self._checked:  # a device sync, so once
+            self._checked = check_units(
+                normalized,
+                'set mean and std of the data preprocessor in the units of your files',
+                narrow=images.dtype != torch.uint8,
             )
+        return normalized
 
     def denormalize(self, images: Tensor) -> Tensor:
         """The inverse of ``normalize``, not clipped."""

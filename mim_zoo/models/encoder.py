@@ -17,6 +17,7 @@ from .relative import INDEX
 if TYPE_CHECKING:  # the engine's hooks import the models
     from mim_zoo.engine.loading import LoadReport
 
+_LOADING = ('prefix', 'min_share', 'trust')  # of ``load_weights``
 POOLS = ('avg', 'cls')  # the mean of the patches, the class token
 _BLOCK = re.compile(r'(?:layers\.\d+\.)?blocks\.\d+\.')
 _NEEDED = re.compile(
@@ -172,24 +173,34 @@ def load_pretrained(module: BaseModule) -> bool:
     """Follow ``init_cfg=dict(type='Pretrained', checkpoint=, prefix=, ...)``, if it is.
 
     Beside these it takes ``min_share`` and ``trust`` of ``load_weights``. A checkpoint
-    without a type is one of ours: its prefix is 'backbone.'.
+    without a type is one of ours: its prefix is 'backbone.'. MMEngine's list may hold
+    it alone.
     """
     # here, because the engine's hooks import the models
     from mim_zoo.engine.loading import load_weights
 
-    cfg = module.init_cfg
-    if isinstance(cfg, dict) and 'checkpoint' in cfg and 'type' not in cfg:
-        cfg = dict(type='Pretrained', prefix='backbone.') | cfg
-    if not isinstance(cfg, dict) or cfg.get('type') != 'Pretrained':
+    entries = module.init_cfg or []
+    entries = [entries] if isinstance(entries, dict) else entries
+    if not any('checkpoint' in entry for entry in entries):
         return False
-    report = load_weights(
-        module,
-        cfg['checkpoint'],
-        prefix=cfg.get('prefix') or '',
-        min_share=cfg.get('min_share', 0.9),
-        trust=cfg.get('trust', False),
-    )
-    check_loaded(report, cfg['checkpoint'])
+    if len(entries) > 1:
+        raise ValueError(
+            f'init_cfg: got {len(entries)} entries and a checkpoint among them, '
+            'expected that one alone, as all weights come from it'
+        )
+    given = dict(entries[0])
+    if 'type' not in given:
+        given = {'prefix': 'backbone.', **given}
+    kind, file = given.pop('type', 'Pretrained'), given.pop('checkpoint')
+    if kind != 'Pretrained' or (unknown := given.keys() - {*_LOADING}):
+        wrong = f'type={kind!r}' if kind != 'Pretrained' else sorted(unknown)
+        raise ValueError(
+            f'init_cfg with a checkpoint: got {wrong}, expected '
+            f"type='Pretrained' and perhaps {', '.join(_LOADING)}"
+        )
+    given['prefix'] = given.get('prefix') or ''
+    report = load_weights(module, file, **given)
+    check_loaded(report, file)
     module.is_init = True
     return True
 

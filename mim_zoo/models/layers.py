@@ -3,7 +3,7 @@
 Legend: B images, N tokens in a sequence, P prefix tokens, L patches, C channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -15,11 +15,11 @@ Size = tuple[int, int]
 
 
 def pair(value: int | Sequence[int]) -> Size:
-    """(h, w) from one number or two."""
-    if isinstance(value, int):
-        return value, value
-    h, w = value
-    return int(h), int(w)
+    """(h, w) from one number or two; ValueError for anything else."""
+    both = [value, value] if isinstance(value, int) else value
+    if not isinstance(both, Sequence) or isinstance(both, str) or len(both) != 2:
+        raise ValueError(f'a size: got {value!r}, expected pixels as one int or (h, w)')
+    return int(both[0]), int(both[1])
 
 
 def resolve_index(index: int, length: int, what: str) -> int:
@@ -29,6 +29,13 @@ def resolve_index(index: int, length: int, what: str) -> int:
             f'{what}: got index {index}, expected one of {-length}..{length - 1}'
         )
     return index % length
+
+
+def resolve_indices(indices: Iterable[int], length: int, what: str) -> list[int]:
+    """``resolve_index`` of each; ValueError for what is no list of numbers."""
+    if not isinstance(indices, Iterable) or isinstance(indices, str):
+        raise ValueError(f'{what}: got {indices!r}, expected a list such as [-1]')
+    return [resolve_index(index, length, what) for index in indices]
 
 
 class PatchEmbed(nn.Module):

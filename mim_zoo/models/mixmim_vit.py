@@ -21,7 +21,7 @@ from .layers import (
     PatchMerging,
     growing_rates,
     init_transformer,
-    resolve_index,
+    resolve_indices,
 )
 from .positions import position_from_file, resample_position, sincos_position
 from .stages import StageSpec, read_stages
@@ -120,7 +120,7 @@ class MixMIMViT(Encoder):
         self.patch_size, self.stride = specs[0].stride, specs[-1].stride
         self.levels = tuple((s.dim, s.stride) for s in specs for _ in range(s.depth))
         self.ends = list(accumulate(s.depth for s in specs))  # the next stage's first
-        stages = [resolve_index(i, len(specs), 'out_indices') for i in out_indices]
+        stages = resolve_indices(out_indices, len(specs), 'out_indices')
         self.out_indices = [self.ends[s] - 1 for s in stages]
 
         width = specs[0].dim
@@ -174,7 +174,7 @@ class MixMIMViT(Encoder):
 
         Merged tokens must be of one group: a mask cell holds all that are ever merged.
         """
-        wanted = {resolve_index(i, len(self.levels), 'taps') for i in taps}
+        wanted = {*resolve_indices(taps, len(self.levels), 'taps')}
         grid = self.grid(size, self.patch_size)
         outputs: dict[int, Tensor] = {}
         x, first = tokens, 0

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mim_zoo.registry import MODELS
 
-from .layers import Block, Size, init_transformer, resolve_index, same_group
+from .layers import Block, Size, init_transformer, resolve_indices, same_group
 
 
 def average_cells(x: Tensor, grid: Size, side: int) -> Tensor:
@@ -233,7 +233,7 @@ def resolve_outputs(
             "block indices per decoder, such as [[-1]], or 'all'"
         )
     resolved = [
-        sorted(resolve_index(i, depth, 'LevelFusion.outputs') for i in output)
+        sorted(resolve_indices(output, depth, 'LevelFusion.outputs'))
         for output in outputs
     ]
     for given, output in zip(outputs, resolved):

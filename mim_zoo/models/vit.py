@@ -20,7 +20,7 @@ from .layers import (
     Size,
     growing_rates,
     init_transformer,
-    resolve_index,
+    resolve_indices,
     same_group,
 )
 from .positions import position_from_file, resample_position, sincos_position
@@ -33,7 +33,7 @@ from .relative import (
     share_with_blocks,
 )
 from .vit_options import ARCHS, check_positions, check_windows, read_arch
-from .windows import cut
+from .windows import cut, uncut
 
 
 @MODELS.register_module()
@@ -90,7 +90,7 @@ class MIMViT(Encoder):
         self.in_channels = in_channels
         self.num_prefix_tokens = int(class_token)
         self.levels = ((dim, self.stride),) * depth
-        self.out_indices = [resolve_index(i, depth, 'out_indices') for i in out_indices]
+        self.out_indices = resolve_indices(out_indices, depth, 'out_indices')
 
         self.patch_embed = PatchEmbed(self.stride, in_channels, dim)
         if class_token:
@@ -104,7 +104,7 @@ class MIMViT(Encoder):
         self.absolute_pos, self.rel_pos = absolute_pos, rel_pos
         self.window = window
         wide = range(depth) if window is None else global_blocks
-        self.global_blocks = {resolve_index(i, depth, 'global_blocks') for i in wide}
+        self.global_blocks = {*resolve_indices(wide, depth, 'global_blocks')}
         if rel_pos == 'shared':
             self.rel_pos_bias = RelativePosition(grid, heads, self.num_prefix_tokens)
         ratio = spec.get('mlp_ratio', 4.0)
@@ -151,8 +151,9 @@ class MIMViT(Encoder):
         self.check_images(images)
         if not self.absolute_pos:
             tokens = self.patch_embed(images)
-            # fp32 under autocast too, as the sum with positions is
-            return tokens, torch.zeros(1, 1, tokens.shape[2], device=tokens.device)
+            dtype = self.patch_embed.proj.weight.dtype  # autocast may make another
+            pos = torch.zeros(1, 1, self.embed_dim, dtype=dtype, device=tokens.device)
+            return tokens, pos
         pos = resample_position(
             self.pos_embed[:, self.num_prefix_tokens :],
             self.grid(self.img_size),
@@ -179,7 +180,7 @@ class MIMViT(Encoder):
         """Prefix tokens in front, then the blocks: {block: (B, P + K, C)}."""
         contexts = self.contexts(tokens.shape[1], size, groups, tokens.device)
         tokens = self.with_prefix(tokens)
-        wanted = {resolve_index(i, len(self.blocks), 'taps') for i in taps}
+        wanted = {*resolve_indices(taps, len(self.blocks), 'taps')}
         outputs = {}
         for i, block in enumerate(self.blocks[: max(wanted) + 1]):
             tokens = self.run_block(block, tokens, *contexts[i])
@@ -214,7 +215,7 @@ class MIMViT(Encoder):
         self, grid: Size, groups: Tensor | None, device: torch.device
     ) -> list[tuple[Any, ...]]:
         """The grid and the regions that each block attends in."""
-        whole = grid, cut(grid, max(grid), groups, device)
+        whole = grid, uncut(grid, groups)
         if self.window is None:
             return [whole] * len(self.blocks)
         local = grid, cut(grid, self.window, groups, device)

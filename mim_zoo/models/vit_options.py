@@ -24,6 +24,11 @@ def read_arch(arch: str | dict, known: dict[str, dict]) -> dict[str, Any]:
                 f'arch {arch}: got {sorted(unknown)}, expected '
                 f'{sorted(needed)} and perhaps mlp_ratio'
             )
+        for key in needed:
+            if not isinstance(arch[key], int) or arch[key] < 1:
+                raise ValueError(
+                    f'arch {arch}: got {key}={arch[key]!r}, expected 1 or more'
+                )
         return dict(arch)
     if arch not in known:
         raise ValueError(

@@ -90,6 +90,15 @@ def cut(
     return regions
 
 
+def uncut(grid: Size, groups: Tensor | None) -> list[list[Region]]:
+    """The whole grid as its one region."""
+    rows, columns = slice(0, grid[0]), slice(0, grid[1])
+    if groups is None:
+        return [[Region(rows, columns, grid, None)]]
+    labels = groups.view(-1, *grid)
+    return [[Region(rows, columns, grid, group_penalty(labels, (rows, columns), grid))]]
+
+
 def to_windows(x: Tensor, region: Region) -> Tensor:
     """The windows of a region: (B, h, w, C) to (B, nW, N, C)."""
     (nh, nw), (wh, ww), (B, _, _, C) = region.windows, region.window, x.shape

@@ -57,6 +57,21 @@ def test_a_link_that_leads_back_is_not_followed(classes):
     assert entries(ImageFolder(str(classes))) == before
 
 
+def test_a_folder_is_read_once_by_however_many_links(classes, tmp_path_factory):
+    before = entries(ImageFolder(str(classes)))
+    (classes / 'all').symlink_to(classes / 'dog')
+    (classes / 'zoo').mkdir()
+    (classes / 'zoo/deep').symlink_to(classes / 'cat/deep')
+    assert entries(ImageFolder(str(classes))) == before
+    root = tmp_path_factory.mktemp('links')
+    for name in ('a', 'b'):
+        (root / name).symlink_to(classes / 'dog')
+    (root / 'hidden').symlink_to(root / '.hidden')
+    write(root, '.hidden/h.png')
+    names = ['a/a.JPEG', 'a/b.png', 'hidden/h.png']
+    assert entries(ImageFolder(str(root))) == [(name, None) for name in names]
+
+
 def test_symlinked_class_folders_are_followed(classes, tmp_path_factory):
     root = tmp_path_factory.mktemp('links')
     (root / 'dog').symlink_to(classes / 'dog')

@@ -284,3 +284,25 @@ def test_too_many_open_files_are_no_fault_of_the_image(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, 'read_bytes', fails)
     with pytest.raises(OSError, match='Too many open files'):
         read_image(tmp_path / 'a.png')
+
+
+@pytest.mark.parametrize('count', [2, 4])
+@pytest.mark.parametrize('kind', ['npy', 'tif', 'alpha.tif'])
+def test_a_band_is_alpha_only_if_the_file_says_so(tmp_path, count, kind):
+    image, path = bands(count, np.uint16), tmp_path / f'a.{kind}'
+    if kind == 'npy':
+        np.save(path, image)
+    else:
+        colour = 'rgb' if count == 4 else 'minisblack'
+        extra = ['unassalpha' if kind == 'alpha.tif' else 'unspecified']
+        tifffile.imwrite(path, image, photometric=colour, extrasamples=extra)
+    assert np.array_equal(read_image(path, 'unchanged'), image)
+    if kind == 'alpha.tif':
+        assert np.array_equal(
+            read_image(path),
+            np.broadcast_to(image[..., : count - 1], (*image.shape[:2], 3)),
+        )
+        return
+    for channels in ('RGB', 'grey'):
+        with pytest.raises(ValueError, match=f'got {count} .*in_channels={count}'):
+            read_image(path, channels)

@@ -31,10 +31,10 @@ def config(block: str, folder: Path, data: Path) -> Config:
     return cfg
 
 
-@pytest.mark.parametrize('index', [0, 1])
-def test_your_own_data(index: int, data: Path, tmp_path: Path) -> None:
-    assert len(BLOCKS[index].splitlines()) <= 11
-    cfg = config(BLOCKS[index], tmp_path, data)
+@pytest.mark.parametrize('blocks', [BLOCKS[:1], BLOCKS[1:2], BLOCKS[1:3]])
+def test_your_own_data(blocks: list[str], data: Path, tmp_path: Path) -> None:
+    assert all(len(block.splitlines()) <= 11 for block in blocks)
+    cfg = config('\n'.join(blocks), tmp_path, data)
     iterations = 'max_iters' in cfg.train_cfg
     length = 'max_iters' if iterations else 'max_epochs'
     cfg.train_cfg.update({length: 2, 'val_interval': 2})
@@ -44,13 +44,16 @@ def test_your_own_data(index: int, data: Path, tmp_path: Path) -> None:
     dataset = runner.train_dataloader.dataset
     assert 'star' in dataset.metainfo['classes']
     assert len(dataset) == 4
+    if len(blocks) > 1:  # sizes as they are
+        sample = runner.val_dataloader.dataset[0]
+        assert sample['inputs'].shape[1:] == sample['data_samples'].ori_shape
     head = runner.model.decode_head if iterations else runner.model.roi_head.bbox_head
     assert head.num_classes == len(dataset.metainfo['classes'])
 
 
 def test_a_config_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / 'elsewhere.py'
-    path.write_text(BLOCKS[2])
+    path.write_text(BLOCKS[3])
     cfg = Config.fromfile(path)
     cfg.backbone.init_cfg = None
     init_default_scope('mmseg')
@@ -67,7 +70,7 @@ def test_a_config_elsewhere(tmp_path: Path) -> None:
 
 def test_a_plain_module() -> None:
     names: dict = {}
-    exec(BLOCKS[3], names)
+    exec(BLOCKS[4], names)
     assert [tuple(x.shape) for x in names['maps']] == [(1, 96, 13, 19)] * 4
     assert [x.shape[2:] for x in names['levels']] == [(32, 48), (16, 24)]
 

@@ -205,6 +205,27 @@ def test_segmenters_have_as_many_classes_as_the_data(shrunk) -> None:
         cli.build_runner(cfg).val()
 
 
+@pytest.mark.parametrize('loader', ['train_dataloader', 'val_dataloader'])
+def test_classes_are_called_as_in_the_annotations(loader, shrunk) -> None:
+    cfg = shrunk(NUCLEI)
+    named = list(cfg[loader].dataset.metainfo.classes)
+    cfg[loader].dataset.metainfo.classes = [named[0].title(), *named[1:]]
+    words = rf'categories .*{named[0]}.*expected {named[0].title()} among them'
+    with pytest.raises(ValueError, match=words):
+        cli.build_runner(cfg).train()
+
+
+def test_a_mask_with_a_value_that_is_no_class(shrunk) -> None:
+    cfg = shrunk(CAMVID)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.metainfo.classes = loader.dataset.metainfo.classes[:3]
+    for head in (cfg.model.decode_head, cfg.model.auxiliary_head):
+        head.num_classes = 3
+    words = r'\.png: got the values \[.*[34].*\], expected 0 to 2, .* or 255'
+    with pytest.raises(ValueError, match=words):
+        cli.build_runner(cfg).train()
+
+
 @pytest.mark.parametrize(
     ('path', 'setting', 'words'),
     [

@@ -35,6 +35,30 @@ def test_a_warm_up_in_iterations_is_named_too(cfg):
     assert run(cfg).iter == 4
 
 
+def test_one_iteration_has_no_room_for_a_warm_up(cfg):
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=1, val_interval=1)
+    cfg.param_scheduler = [
+        dict(type='LinearLR', start_factor=0.1, end=9, by_epoch=False),
+        dict(type='CosineAnnealingLR', begin=9, by_epoch=False),
+    ]
+    with pytest.raises(ValueError, match='no room for a warm-up; train longer'):
+        run(cfg)
+
+
+def test_a_run_does_not_go_on_at_a_rate_of_0(cfg):
+    cfg.param_scheduler = dict(type='PolyLR', end=2, by_epoch=False)
+    with pytest.raises(ValueError, match=r'iteration 2, but the run has 4:') as caught:
+        run(cfg)
+    words = str(caught.value).split('--cfg-options ')[1].split()
+    cfg.merge_from_dict(parse_options(words))
+    assert run(cfg).iter == 4
+    cfg.param_scheduler = [
+        dict(type='PolyLR', end=2, by_epoch=False, eta_min=1e-5),
+        dict(type='CosineAnnealingLR', begin=0, end=1, eta_min_ratio=0.1),
+    ]
+    assert run(cfg).iter == 4
+
+
 def test_an_encoder_that_stays_random_in_part_is_refused(cfg, tmp_path):
     cfg.train_cfg.max_epochs = 1
     cfg.model.backbone.arch = dict(embed_dim=96, depth=3, num_heads=2)

@@ -196,6 +196,15 @@ def test_wrong_rules_are_refused(paramwise_cfg, match) -> None:
         LayerDecayConstructor(cfg, paramwise_cfg)(ToyModel())
 
 
+@pytest.mark.parametrize('prefix', ['', 'backbone.'])
+def test_an_encoder_may_lack_what_is_not_decayed(prefix) -> None:
+    cfg = dict(optimizer=dict(type='AdamW', lr=1.0))
+    model = torch.nn.Linear(2, 2)
+    names = [f'{prefix}cls_token', f'{prefix}pos_embed']
+    constructor = LayerDecayConstructor(cfg, dict(no_decay_names=names))
+    assert [g.get('weight_decay') for g in constructor.param_groups(model)] == [0, None]
+
+
 def test_layer_decay_needs_layers() -> None:
     cfg = dict(optimizer=dict(type='AdamW', lr=1.0))
     with pytest.raises(ValueError, match='Linear has none'):

@@ -207,9 +207,9 @@ def test_a_new_run_from_the_weights_has_all_its_stages(tmp_path):
     assert equal(watch.begins[1][0], watch.ends[0][1])
 
 
-def test_a_given_teacher_is_followed_by_the_student(tmp_path):
-    hook = dict(type='BootstrapHook', boundaries=[1], first='given')
-    given = dbot(hook)
+def given_teacher(tmp_path, **hook):
+    """Options of a run whose teacher is in a file, and its weights."""
+    given = dbot(dict(type='BootstrapHook', boundaries=[1], **hook))
     encoder = {**given['model']['backbone']}
     del encoder['drop_path_rate']
     torch.manual_seed(1)
@@ -218,6 +218,32 @@ def test_a_given_teacher_is_followed_by_the_student(tmp_path):
     given['model']['head']['target']['teacher'] = dict(
         type='EncoderTeacher', encoder=encoder, checkpoint=str(tmp_path / 'first.pth')
     )
+    return given, first
+
+
+@pytest.mark.parametrize('first', ['student', 'stem'])
+def test_a_given_teacher_is_never_thrown_away(tmp_path, first):
+    with pytest.raises(ValueError, match=r'beside a teacher that is read from .*first'):
+        train(tmp_path, **given_teacher(tmp_path, first=first)[0])
+    given = given_teacher(tmp_path)[0]
+    given['custom_hooks'][0] = dict(type='MomentumTeacherHook')
+    given['param_scheduler'] = []
+    with pytest.raises(ValueError, match=r'starts as a copy of the student'):
+        train(tmp_path / 'momentum', **given)
+
+
+def test_a_rate_that_does_not_start_again_is_told(tmp_path, caplog):
+    given = dbot()
+    given['param_scheduler'] = [dict(type='ConstantLR', factor=1.0, by_epoch=False)]
+    said = []
+    runner = build(tmp_path, **given)
+    runner.logger.warning = said.append
+    runner.train()
+    assert any('ConstantLR' in line and 'epochs [1]' in line for line in said)
+
+
+def test_a_given_teacher_is_followed_by_the_student(tmp_path):
+    given, first = given_teacher(tmp_path)
     runner = build(tmp_path, **given)
     watch = Watch(runner)
     runner.train()

@@ -81,6 +81,18 @@ def test_picture_has_a_row_per_image_at_a_visible_size(channels):
     assert picture.shape[0] > 2 * (16 * 4 + 4)
 
 
+def test_pixels_between_0_and_1_are_not_black():
+    model = tiny()
+    raw, data = batch(model)
+    preprocessor = model.data_preprocessor
+    for name in ('mean', 'std'):
+        setattr(preprocessor, name, getattr(preprocessor, name) / 255)
+    inputs = preprocessor.normalize(raw['inputs'] / 255)
+    torch.testing.assert_close(inputs, data['inputs'])
+    picture = draw_reconstruction(model, inputs, data['mask'], side=24)
+    assert picture[24:40, 2:26].max() > 240  # the first original
+
+
 def test_many_views_stand_in_two_blocks():
     model = tiny()
     _, data = batch(model)

@@ -233,3 +233,10 @@ def test_totals_at_384_px(arch: str, millions: float) -> None:
 def test_impossible_builds(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**changes)
+
+
+def test_tracing_while_gradients_are_on() -> None:
+    encoder = MixMIMViT('micro', img_size=32).eval()
+    images = torch.randn(1, 3, 32, 32)
+    traced = torch.jit.trace(encoder, images)
+    torch.testing.assert_close(traced(images)[0], encoder(images)[0])

@@ -150,12 +150,56 @@ def test_what_belongs_into_a_pipeline_is_refused(argument: dict) -> None:
         build(batch_transforms=[dict(RANDOM, **argument)])
 
 
-def test_units_of_deep_images_are_checked() -> None:
-    deep = dict(inputs=torch.full((1, 3, 8, 8), 40_000.0), sample_idx=torch.arange(1))
+def pixels(low: float, high: float, dtype: torch.dtype = torch.float) -> dict:
+    inputs = torch.linspace(low, high, 192).reshape(1, 3, 8, 8).to(dtype)
+    return dict(inputs=inputs, sample_idx=torch.arange(1))
+
+
+OF_ONE = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+
+
+@pytest.mark.parametrize(
+    ('statistics', 'given'),
+    [
+        ({}, pixels(0, 65_535)),
+        ({}, pixels(0, 4_095)),
+        ({}, pixels(0, 1)),
+        (OF_ONE, pixels(0, 255)),
+        (OF_ONE, pixels(0, 255, torch.uint8)),
+    ],
+)
+def test_units_are_checked(statistics: dict, given: dict) -> None:
     with pytest.raises(ValueError, match='units of your files'):
-        build()(deep)
-    fine = build(mean=[30_000.0] * 3, std=[9_000.0] * 3)(deep)['inputs']
-    assert float(fine.max()) == pytest.approx(10 / 9)
+        build(**statistics)(given)
+
+
+@pytest.mark.parametrize(
+    ('statistics', 'given'),
+    [
+        (dict(mean=30_000, std=9_000), pixels(20_000, 39_000)),
+        (OF_ONE, pixels(0, 1)),
+        ({}, pixels(0, 255, torch.uint8)),
+        ({}, pixels(3, 4, torch.uint8)),  # dark, but 8 bits leave no doubt
+        ({}, pixels(0, 0)),  # blank: tells nothing
+    ],
+)
+def test_right_units_pass(statistics: dict, given: dict) -> None:
+    built = build(**statistics)
+    normalized = built(given)['inputs']
+    torch.testing.assert_close(built.denormalize(normalized), given['inputs'].float())
+
+
+def test_a_bright_pixel_is_no_mistake_of_units() -> None:
+    given = pixels(200, 400)
+    given['inputs'][0, 0, 0, 0] = 65_535
+    build(mean=300, std=60)(given)
+
+
+def test_a_blank_batch_leaves_the_units_to_the_next_one() -> None:
+    preprocessor = build()
+    preprocessor(pixels(0, 0))
+    with pytest.raises(ValueError, match='between 0 and 1'):
+        preprocessor(pixels(0, 1))
 
 
 @pytest.mark.parametrize('training', [True, False])

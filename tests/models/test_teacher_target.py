@@ -10,9 +10,9 @@ import torch
 
 from mim_zoo.engine.loading import load_weights
 from mim_zoo.models import TeacherTarget
-from mim_zoo.models.data_preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from mim_zoo.models.targets.pixels import standardize
 from mim_zoo.models.targets.teacher import resample_tokens
+from mim_zoo.models.units import IMAGENET_MEAN, IMAGENET_STD
 
 CLIP = 'vit_base_patch16_clip_quickgelu_224.openai'
 SMALL = dict(
@@ -198,6 +198,11 @@ def test_mistakes_of_teachers(build_mim: Any) -> None:
         build(stride=8, teacher=of_timm(), in_channels=4)
     with pytest.raises(ValueError, match=r'layers: got index 99'):
         build(stride=8, teacher=of_timm(), layers=[99])
+    with pytest.raises(ValueError, match=r'layers: got -1, expected a list'):
+        build(stride=8, teacher=of_timm(), layers=-1)
+    with pytest.raises(ValueError, match=r'\(60, 60\) pixels: .*Fix: Teacher.*size='):
+        net = dict(type='TimmTeacher', model='test_vit', pretrained=False)
+        imagenet(10, teacher=net)(torch.zeros(1, 3, 60, 60))
     with pytest.raises(ValueError, match='all of one width'):
         net = dict(type='TimmTeacher', model='test_convnext', pretrained=False)
         build(stride=8, teacher=net, layers=[0, 1, 2])

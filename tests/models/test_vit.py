@@ -91,6 +91,10 @@ def test_wrong_images(build_vit: Build, shape: tuple[int, ...]) -> None:
         (dict(arch=dict(embed_dim=32, depth=2, num_heads=5)), '32.*5'),
         (dict(arch=dict(embed_dim=30, depth=2, num_heads=5)), 'divisible by 4'),
         (dict(drop_path_rate=1.0), 'rate < 1'),
+        (dict(arch=dict(embed_dim=32, depth=0, num_heads=2)), 'depth=0'),
+        (dict(out_indices=1), r'out_indices: got 1, expected a list'),
+        (dict(img_size=[32]), r'got \[32\], expected pixels'),
+        (dict(img_size=32.0), r'got 32\.0, expected pixels'),
     ],
 )
 def test_impossible_encoders(build_vit: Build, changes: dict, message: str) -> None:
@@ -243,3 +247,23 @@ def test_learned_positions_get_gradients_at_other_sizes(build_vit: Build) -> Non
     vit(torch.randn(1, 3, 48, 40))[0].sum().backward()
     assert vit.pos_embed.grad.isfinite().all()
     assert (vit.pos_embed.grad != 0).any(-1).all()  # the class token's row as well
+
+
+# --- for others' tools -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'options', [{}, dict(rel_pos='decomposed'), dict(window=2, global_blocks=[1])]
+)
+def test_export_for_any_size(build_vit: Build, options: dict) -> None:
+    vit = build_vit(class_token=not options, **options).eval()
+    sides = {2: 16 * torch.export.Dim('h'), 3: 16 * torch.export.Dim('w')}
+    example = torch.randn(2, 3, 96, 80)
+    made = torch.export.export(vit, (example,), dynamic_shapes=(sides,)).module()
+    images = torch.randn(2, 3, 64, 112)
+    torch.testing.assert_close(made(images)[0], vit(images)[0])
+
+
+def test_half_precision_with_relative_positions_alone(build_vit: Build) -> None:
+    vit = build_vit(rel_pos='shared', absolute_pos=False).bfloat16()
+    assert vit(torch.randn(1, 3, 32, 32).bfloat16())[0].dtype == torch.bfloat16

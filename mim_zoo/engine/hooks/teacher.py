@@ -91,6 +91,11 @@ class TeacherHook(Hook):
         """Those of the runner's model."""
         return teachers_of(unwrap(runner.model), type(self).__name__)
 
+    def given(self, runner: Runner) -> list[str]:
+        """Files that teachers are read from."""
+        files = [teacher.checkpoint for teacher in self.teachers(runner)]
+        return [file for file in files if file is not None]
+
     def copy_student(self, runner: Runner) -> None:
         """The teachers become the student's encoder."""
         student = unwrap(runner.model).backbone
@@ -113,7 +118,8 @@ class BootstrapHook(TeacherHook):
         first: the teacher of the first stage. 'student': a copy of the random student
             (published for ViT-B); 'stem': that without its blocks, random patch
             embeddings and positions (published for ViT-L and H); 'given': as the
-            ``TeacherTarget`` says.
+            ``TeacherTarget`` says. By default 'given' if that has a checkpoint, else
+            'student'.
         reset_optimizer: forget the optimizer's moments with the student; they are kept
             as published.
     """
@@ -121,10 +127,10 @@ class BootstrapHook(TeacherHook):
     def __init__(
         self,
         boundaries: Sequence[int],
-        first: str = 'student',
+        first: str | None = None,
         reset_optimizer: bool = False,
     ):
-        if first not in FIRST:
+        if first not in (None, *FIRST):
             raise ValueError(
                 f'BootstrapHook: got first={first!r}, expected one of {FIRST}'
             )
@@ -144,8 +150,12 @@ class BootstrapHook(TeacherHook):
         self._check(runner)
         if runner.iter == 0:
             self.stage = 0
-            if self.first != 'given':
+            files = self.given(runner)
+            first = self.first or ('given' if files else 'student')
+            if first != 'given':
                 self.copy_student(runner)
+            told = f' ({", ".join(files)})' if files else ''
+            runner.logger.info(f'The first teacher: {first!r}{told}.')
         self._tell_stage(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -203,10 +213,23 @@ class BootstrapHook(TeacherHook):
             )
         for teacher in self.teachers(runner) if self.boundaries else ():
             check_alike(teacher.encoder, student, 'BootstrapHook')
-        for schedule in runner.param_schedulers or ():
-            if isinstance(schedule, StagedCosineLR):
-                length = 1 if schedule.by_epoch else len(runner.train_dataloader)
-                check_stages([s / length for s in schedule.starts[1:]], self.boundaries)
+        if self.first in ('student', 'stem') and (files := self.given(runner)):
+            raise ValueError(
+                f'BootstrapHook: got first={self.first!r} beside a teacher that is '
+                f'read from {", ".join(files)}, expected one of them; use '
+                "first='given', or leave the checkpoint out"
+            )
+        schedules = list(runner.param_schedulers or ())
+        staged = [s for s in schedules if isinstance(s, StagedCosineLR)]
+        for schedule in staged:
+            length = 1 if schedule.by_epoch else len(runner.train_dataloader)
+            check_stages([s / length for s in schedule.starts[1:]], self.boundaries)
+        if self.boundaries and schedules and not staged:
+            runner.logger.warning(
+                'BootstrapHook: the learning rate does not start again with the '
+                f'student at epochs {self.boundaries}: expected StagedCosineLR in '
+                f'param_scheduler, got {[type(s).__name__ for s in schedules]}.'
+            )
 
 
 @HOOKS.register_module()
@@ -230,6 +253,13 @@ class MomentumTeacherHook(TeacherHook):
     def before_train(self, runner: Runner) -> None:
         """A new run starts from a copy."""
         super().before_train(runner)
+        if files := self.given(runner):
+            raise ValueError(
+                f'MomentumTeacherHook: got a teacher that is read from '
+                f'{", ".join(files)}, expected none, as it starts as a copy of the '
+                'student; leave its checkpoint out, and begin the run from the file '
+                '(load_from)'
+            )
         if runner.iter == 0:
             self.copy_student(runner)
 

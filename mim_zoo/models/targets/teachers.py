@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mim_zoo.registry import MODELS
 
 from ..encoder import Encoder, check_loaded
-from ..layers import Size, resolve_index
+from ..layers import Size, resolve_indices
 from .base import Frozen
 
 Level = tuple[Tensor, Size]  # (B, P + L', D) and the grid (h, w) of its L' tokens
@@ -37,7 +37,7 @@ class Teacher(Frozen):
     def resolve(self, layers: Sequence[int]) -> list[int]:
         """Block indices from 0; ValueError unless there are such, of one width."""
         name = f'{type(self).__name__}: layers'
-        found = [resolve_index(i, len(self.widths), name) for i in layers]
+        found = resolve_indices(layers, len(self.widths), name)
         if len({self.widths[i] for i in found}) != 1 or len(set(found)) < len(found):
             raise ValueError(
                 f'{name}: got {list(layers)}, of widths '
@@ -182,9 +182,15 @@ class TimmTeacher(Teacher):
 
     def forward(self, images: Tensor, layers: Sequence[int], norm: bool) -> list[Level]:
         """Maps of the intermediate features, as tokens."""
-        maps = self.model.forward_intermediates(
-            images, indices=list(layers), norm=norm, intermediates_only=True
-        )
+        try:
+            maps = self.model.forward_intermediates(
+                images, indices=list(layers), norm=norm, intermediates_only=True
+            )
+        except AssertionError as error:  # as timm says that sizes do not fit
+            raise ValueError(
+                f'{self.name}: got images of {tuple(images.shape[-2:])} pixels: '
+                f'{error}. Fix: TeacherTarget(size=...), to which they are resized'
+            ) from error
         tokens = [x.flatten(2).transpose(1, 2) for x in maps]
         if self.project:
             tokens = [self._projection()(x) for x in tokens]
