@@ -115,13 +115,15 @@ def test_the_stand_in_comes_with_its_facts_and_the_file_is_left_out(tmp_path) ->
     )
     draws = [Draw(1, 5), Draw(2, 6), Draw(0, 7)]
     batch = collate_readable([images[draw] for draw in draws])
-    model = SimpleNamespace(data_preprocessor=MIMDataPreprocessor(mean=[0], std=[1]))
+    preprocessor = MIMDataPreprocessor(mean=100, std=50)
+    model = SimpleNamespace(data_preprocessor=preprocessor)
     found = model.data_preprocessor(batch, training=True)
     facts = found['data_samples']
     assert facts['gt_label'].tolist() == [2, 2, 0] == facts['sample_idx'].tolist()
     assert facts['seed'].tolist() == [6, 6, 7]
     assert facts['img_path'] == [str(tmp_path / n / 'x.jpg') for n in 'cca']
-    assert (found['inputs'].mean(dim=(1, 2, 3)) // 80).tolist() == [2, 2, 0]
+    shown = preprocessor.denormalize(found['inputs']).mean(dim=(1, 2, 3))
+    assert (shown // 80).tolist() == [2, 2, 0]
     loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=ConcatDataset([images])))
     runner = SimpleNamespace(model=model, train_loop=loop)
     report = UnreadableFilesHook().after_train_iter
