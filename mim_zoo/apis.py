@@ -107,19 +107,20 @@ def extract_features(
     shift, scale = _statistics(model, encoder.in_channels, mean, std)
     weight = next(encoder.parameters())
     shift, scale = shift.to(weight.device), scale.to(weight.device)
-    was_training = encoder.training
+    was_training, features = encoder.training, []
     encoder.eval()
-    features = []
-    for part in batch.split(batch_size):
-        normalized = (part.to(weight.device).float() - shift) / scale
-        check_units(
-            normalized,
-            'pass mean=, std= in the units of the pixels',
-            narrow=mean is None and part.is_floating_point(),
-        )
-        features.append(_features(encoder, normalized.to(weight.dtype), pool).cpu())
-    encoder.train(was_training)
-    return torch.cat(features)
+    try:
+        for part in batch.split(batch_size):
+            normalized = (part.to(weight.device).float() - shift) / scale
+            check_units(
+                normalized,
+                'pass mean=, std= in the units of the pixels',
+                narrow=mean is None and part.is_floating_point(),
+            )
+            features.append(_features(encoder, normalized.to(weight.dtype), pool))
+    finally:
+        encoder.train(was_training)
+    return torch.cat(features).cpu()
 
 
 def _weights(path: str | Path, trust: bool) -> dict[str, Tensor]:
