@@ -2,10 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import mim_zoo
 from mim_zoo import apis, cli, extract_features, get_model, list_models, paths
@@ -196,15 +194,6 @@ def test_a_checkpoint_alone_is_one_of_ours(tmp_path):
     assert torch.equal(model.blocks[1].mlp.fc1.weight, source.blocks[1].mlp.fc1.weight)
 
 
-@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
-def test_features_of_an_encoder_in_another_type(dtype):
-    model, images = micro(), torch.rand(2, 3, 16, 16) * 255
-    expected = extract_features(model, images)
-    found = extract_features(model.to(dtype), images)
-    assert found.dtype == dtype
-    torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.1)
-
-
 def test_pretrained_positions_are_resampled(tmp_path):
     source = micro()
     save_state_dict(source.state_dict(), tmp_path / 'w.pth')
@@ -250,34 +239,6 @@ def test_learned_positions_of_wide_images_need_their_size(tmp_path):
     assert torch.equal(found.pos_embed, built.pos_embed)
 
 
-@pytest.mark.parametrize(
-    ('init', 'words'),
-    [
-        ([dict(type='Pretrained', checkpoint='f'), dict(type='Xavier')], '2 entries'),
-        (dict(type='Pretrained', checkpoint='f', foo=1), 'foo'),
-        (dict(type='Xavier', checkpoint='f'), 'Xavier'),
-    ],
-)
-def test_a_checkpoint_of_init_cfg_is_never_half_understood(init, words):
-    with pytest.raises(ValueError, match=words):
-        micro(init_cfg=init).init_weights()
-
-
-def test_a_checkpoint_in_a_list_is_checked_alike(tmp_path):
-    save_state_dict(with_prefix(micro()), tmp_path / 'w.pth')
-    deeper = dict(embed_dim=96, depth=8, num_heads=3)
-    init = dict(type='Pretrained', checkpoint=str(tmp_path / 'w.pth'))
-    for arch, wrong in ((deeper, True), ('micro', False)):
-        made = dict(arch=arch, img_size=16, patch_size=4)
-        model = MIMViT(**made, init_cfg=[dict(init, prefix='backbone.')])
-        if wrong:
-            with pytest.raises(ValueError, match=r'min_share|stay random'):
-                model.init_weights()
-        else:
-            model.init_weights()
-            assert model.is_init
-
-
 def test_whole_models_from_a_config(tmp_path, config):
     model = get_model(config, backbone=dict(patch_size=8))
     assert isinstance(model, MIM)
@@ -292,72 +253,6 @@ def test_the_wrong_file_is_refused(tmp_path, config):
     save_state_dict(micro().state_dict(), tmp_path / 'encoder.pth')
     with pytest.raises(ValueError, match=r'min_share|other'):
         get_model('mim_vit_tiny_patch4', tmp_path / 'encoder.pth', img_size=16)
-
-
-@pytest.mark.parametrize(
-    ('pool', 'shape'), [('avg', (3, 96)), ('cls', (3, 96)), ('map', (3, 96, 4, 4))]
-)
-def test_features_of_any_form_of_images(pool, shape):
-    model = micro().train()
-    arrays = [np.random.default_rng(i).integers(0, 255, (16, 16, 3)) for i in range(3)]
-    arrays = [a.astype(np.uint8) for a in arrays]
-    tensor = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
-    features = extract_features(model, tensor, pool, batch_size=2)
-    assert features.shape == shape
-    assert model.training
-    assert not features.requires_grad
-    for images in (arrays, np.stack(arrays)):
-        # not bit for bit: a layout of memory has kernels of its own on some processors
-        found = extract_features(model, images, pool, batch_size=2)
-        torch.testing.assert_close(found, features)
-    one = extract_features(model, arrays[0], pool)
-    torch.testing.assert_close(one[0], features[0])
-
-
-def test_features_use_the_statistics_of_the_model(config):
-    model = get_model(config)
-    images = torch.rand(2, 3, 16, 16) * 255
-    own = extract_features(model, images)
-    given = extract_features(model.backbone, images, mean=[100.0] * 3, std=50.0)
-    assert torch.equal(own, given)
-    normalized = model.extract_feat((images - 100) / 50)
-    torch.testing.assert_close(own, normalized.detach())
-    assert not torch.allclose(own, extract_features(model.backbone, images))
-
-
-def test_bad_requests_say_what_is_wrong():
-    images = torch.zeros(1, 4, 16, 16)
-    with pytest.raises(ValueError, match='expected 4'):
-        extract_features(micro(in_channels=4), images)
-    images = torch.zeros(1, 3, 16, 16)
-    with pytest.raises(ValueError, match='both'):
-        extract_features(micro(), images, mean=[0.0])
-    with pytest.raises(ValueError, match='pool'):
-        extract_features(micro(), images, 'max')
-    with pytest.raises(ValueError, match='no encoder'):
-        extract_features(torch.nn.Linear(1, 1), images)
-
-
-def test_pictures_of_pil():
-    array = np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)
-    picture, model = Image.fromarray(array), micro()
-    expected = extract_features(model, array)
-    assert torch.equal(extract_features(model, picture), expected)
-    assert len(extract_features(model, [picture, picture])) == 2
-
-
-@pytest.mark.parametrize(
-    ('images', 'words'),
-    [
-        (torch.zeros(3, 16, 16), r'tensor of shape \(3, 16, 16\), expected \(B, 3'),
-        (np.zeros((3, 16, 16)), 'channels last'),
-        (torch.rand(2, 3, 16, 16), 'between 0 and 1'),
-        (torch.rand(2, 3, 16, 16) * 65_535, 'standard deviations from the mean'),
-    ],
-)
-def test_images_of_another_layout_or_unit_are_refused(images, words):
-    with pytest.raises(ValueError, match=words):
-        extract_features(micro(), images)
 
 
 @pytest.mark.slow

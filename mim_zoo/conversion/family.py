@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mim_zoo.models.encoder import Encoder
-from mim_zoo.models.layers import Size, pair
+from mim_zoo.models.layers import Size, cells, pair
 from mim_zoo.models.positions import stored_grid
 from mim_zoo.models.windows import window_of
 
@@ -103,10 +103,7 @@ def grid_in_file(patches: Tensor, name: str, wanted: Size | None = None) -> Size
 
 def grid_of(img_size: int | Sequence[int] | None, patch: int) -> Size | None:
     """Patches down and across images of such a size."""
-    if img_size is None:
-        return None
-    height, width = pair(img_size)
-    return -(-height // patch), -(-width // patch)
+    return None if img_size is None else cells(pair(img_size), patch)
 
 
 def image_size(grid: Size, patch: int) -> int | Size:

@@ -230,8 +230,8 @@ def _again(path: Path, top: Path, linked: set[Path]) -> bool:
     if not path.is_symlink():
         return False
     real = path.resolve()
-    hidden = any(part[0] == '.' for part in real.parts[len(top.parts) :])
-    inside = real.is_relative_to(top) and not hidden
+    below = real.relative_to(top).parts if real.is_relative_to(top) else ('.',)
+    inside = not any(part[0] == '.' for part in below)  # hidden ones are not read
     if inside or top.is_relative_to(real) or any(map(real.is_relative_to, linked)):
         print_log(f'{path}: not followed, as {real} is read anyway', 'current')
         return True

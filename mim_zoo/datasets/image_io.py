@@ -29,8 +29,8 @@ _PNM_HEADER = re.compile(rb'P[2356](?:\s|#[^\n]*\n)+(?:(\d+)(?:\s|#[^\n]*\n)+){2
 # Troubles of the process, not of the file that it wanted.
 _OF_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as PIL
-# 8-bit TIFF colour models that Pillow turns into RGB and tifffile leaves as stored.
 _TIFF_ALPHA = (1, 2)  # ExtraSamples: associated or not; 0 is anything
+# 8-bit TIFF colour models that Pillow turns into RGB and tifffile leaves as stored.
 _TIFF_COLOUR = ('MINISWHITE', 'PALETTE', 'SEPARATED', 'YCBCR', 'CIELAB')
 
 
@@ -47,9 +47,8 @@ def read_image(
     """Read ``path`` as an array (H, W, C); the kind is told by content, not by name.
 
     ``channels``: ``'RGB'`` gives 3 channels (grey is repeated, what a file calls alpha
-    dropped),
-    ``'grey'`` gives 1, ``'unchanged'`` as many as the file holds. Palette and CMYK
-    files (Adobe's inverted ones too) are RGB in every case. In a TIFF, samples of
+    dropped), ``'grey'`` gives 1, ``'unchanged'`` as many as the file holds. Palette and
+    CMYK files (Adobe's inverted ones too) are RGB in every case. In a TIFF, samples of
     either planar layout, or single-band pages, are bands; ``.npy`` holds (H, W) or
     (H, W, C).
 

@@ -25,9 +25,7 @@ _WHERE = (  # what decides which images a data set finds
     'metainfo',
     'filter_cfg',
 )
-
-
-TO_ZERO = ('PolyLR', 'CosineAnnealingLR')  # by default
+TO_ZERO = ('PolyLR', 'CosineAnnealingLR')  # unless told where to end
 
 
 def batch_size_of(loader: DataLoader) -> int | None:

@@ -15,6 +15,7 @@ from mim_zoo.datasets.image_io import UnreadableImageError
 from mim_zoo.datasets.masking import MaskingTransform
 from mim_zoo.registry import MODELS, TRANSFORMS
 
+from .layers import cells
 from .units import IMAGENET_MEAN, IMAGENET_STD, as_statistics, check_units
 
 
@@ -93,9 +94,9 @@ class MIMDataPreprocessor(BaseDataPreprocessor):
         if mask is None and self.masking is not None:
             if self.stride is None:
                 raise ValueError('masking: the stride of the encoder is not known')
-            h, w = (-(-n // self.stride) for n in inputs.shape[-2:])
-            mask = self.masking.sample(seeds, (h, w), inputs.device)
-            num_hidden = self.masking.num_hidden((h, w))
+            grid = cells(inputs.shape[-2:], self.stride)
+            mask = self.masking.sample(seeds, grid, inputs.device)
+            num_hidden = self.masking.num_hidden(grid)
         if mask is None:
             return dict(inputs=inputs, data_samples=samples)
         return dict(

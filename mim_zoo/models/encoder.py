@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from .layers import Size, pair, run_block
+from .layers import Size, cells, pair, run_block
 from .relative import INDEX
 
 if TYPE_CHECKING:  # the engine's hooks import the models
@@ -99,8 +99,7 @@ class Encoder(BaseModule):
 
     def grid(self, size: Sequence[int], stride: int | None = None) -> Size:
         """Cells per column and row, (h, w), for images of ``size`` (H, W)."""
-        stride = stride or self.stride
-        return -(-size[0] // stride), -(-size[1] // stride)
+        return cells(size, stride or self.stride)
 
     def check_images(self, images: Tensor) -> None:
         """ValueError unless images are (B, in_channels, H, W)."""
@@ -188,15 +187,14 @@ def load_pretrained(module: BaseModule) -> bool:
             f'init_cfg: got {len(entries)} entries and a checkpoint among them, '
             'expected that one alone, as all weights come from it'
         )
-    given = dict(entries[0])
-    if 'type' not in given:
-        given = {'prefix': 'backbone.', **given}
-    kind, file = given.pop('type', 'Pretrained'), given.pop('checkpoint')
-    if kind != 'Pretrained' or (unknown := given.keys() - {*_LOADING}):
-        wrong = f'type={kind!r}' if kind != 'Pretrained' else sorted(unknown)
+    given = {'type': 'Pretrained', **entries[0]}
+    if 'type' not in entries[0]:
+        given.setdefault('prefix', 'backbone.')
+    kind, file = given.pop('type'), given.pop('checkpoint')
+    if kind != 'Pretrained' or given.keys() - {*_LOADING}:
         raise ValueError(
-            f'init_cfg with a checkpoint: got {wrong}, expected '
-            f"type='Pretrained' and perhaps {', '.join(_LOADING)}"
+            f'init_cfg with a checkpoint: got type={kind!r} and {sorted(given)}, '
+            f"expected type='Pretrained' and perhaps {', '.join(_LOADING)}"
         )
     given['prefix'] = given.get('prefix') or ''
     report = load_weights(module, file, **given)

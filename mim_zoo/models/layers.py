@@ -22,6 +22,11 @@ def pair(value: int | Sequence[int]) -> Size:
     return int(both[0]), int(both[1])
 
 
+def cells(size: Sequence[int], stride: int) -> Size:
+    """Cells of so many pixels down and across (H, W), begun ones too: (h, w)."""
+    return -(-size[0] // stride), -(-size[1] // stride)
+
+
 def resolve_index(index: int, length: int, what: str) -> int:
     """A possibly negative index made non-negative; ValueError when out of range."""
     if not -length <= index < length:

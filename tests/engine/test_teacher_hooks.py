@@ -1,112 +1,13 @@
-"""Stages of dBOT and the momentum teacher: swapped once, resumed bit for bit."""
+"""Stages of dBOT: swapped once, resumed bit for bit."""
 
 import pytest
 import torch
+from dbot_run import PER_EPOCH, Watch, dbot, encoders, equal
 from test_distributed import PAIR
 from test_resume import assert_equal
 from toy_run import build, start, state_of, train
 
 from mim_zoo.engine.hooks import BootstrapHook
-from mim_zoo.registry import MODELS
-
-PER_EPOCH = 6
-
-
-def dbot(hook=None, boundaries=(1,), **given):
-    """Options of a toy run of two stages, six iterations an epoch, three epochs."""
-    hook = hook or dict(type='BootstrapHook', boundaries=list(boundaries))
-    recorder = dict(
-        type='ToyRecorder', at=given.pop('at', None), action=given.pop('action', 'kill')
-    )
-    encoder = dict(
-        type='MIMViT',
-        arch=dict(embed_dim=16, depth=2, num_heads=2),
-        img_size=8,
-        patch_size=2,
-        drop_path_rate=0.1,
-    )
-    head = dict(
-        type='MIMHead',
-        target=dict(type='TeacherTarget', norm=False, normalize=True),
-        decoder=dict(type='TransformerDecoder', embed_dim=16, depth=1, num_heads=2),
-        loss=dict(type='MaskedSmoothL1', beta=2.0),
-        score_prefix=True,
-    )
-    data = dict(type='ToyData', shape=[3, 8, 8])
-    options = dict(
-        model=dict(
-            type='DBOT',
-            backbone=encoder,
-            corruption=dict(type='DropPatches'),
-            head=head,
-            data_preprocessor=dict(
-                type='MIMDataPreprocessor',
-                mean=[0.0] * 3,
-                std=[1.0] * 3,
-                batch_transforms=[dict(type='RandomMasking', ratio=0.75)],
-            ),
-        ),
-        train_dataloader=dict(
-            batch_size=given.pop('batch_size', 4),
-            num_workers=0,
-            dataset=data,
-            sampler=dict(type='EpochSampler', shuffle=True),
-            collate_fn=dict(type='default_collate'),
-        ),
-        param_scheduler=[
-            dict(
-                type='StagedCosineLR',
-                warmup=2,
-                boundaries=[b * PER_EPOCH for b in boundaries],
-                end=3 * PER_EPOCH,
-                by_epoch=False,
-            )
-        ],
-        optim_wrapper=dict(
-            optimizer=dict(type='AdamW', lr=0.01),
-            constructor='LayerDecayConstructor',
-        ),
-        custom_hooks=[hook, recorder],
-        max_epochs=3,
-    )
-    return {**options, **given}
-
-
-def encoders(runner):
-    model = runner.model
-    return model.head.target.teacher.encoder, model.backbone
-
-
-def same(one, other):
-    return all(
-        torch.equal(a, b)
-        for a, b in zip(one.state_dict().values(), other.state_dict().values())
-    )
-
-
-class Watch:
-    """Copies of teacher and student when an epoch begins and ends."""
-
-    def __init__(self, runner):
-        self.begins, self.ends = [], []
-        call = runner.call_hook
-
-        def watched(name, **given):
-            if name == 'after_train_epoch':
-                self.ends.append([self.copy(e) for e in encoders(runner)])
-            call(name, **given)
-            if name == 'before_train_epoch':
-                self.begins.append([self.copy(e) for e in encoders(runner)])
-
-        runner.call_hook = watched
-
-    @staticmethod
-    def copy(encoder):
-        return {k: v.clone() for k, v in encoder.state_dict().items()}
-
-
-def equal(one, other):
-    return all(torch.equal(one[k], other[k]) for k in one)
 
 
 def test_the_teacher_becomes_the_student_at_a_boundary(tmp_path):
@@ -207,32 +108,7 @@ def test_a_new_run_from_the_weights_has_all_its_stages(tmp_path):
     assert equal(watch.begins[1][0], watch.ends[0][1])
 
 
-def given_teacher(tmp_path, **hook):
-    """Options of a run whose teacher is in a file, and its weights."""
-    given = dbot(dict(type='BootstrapHook', boundaries=[1], **hook))
-    encoder = {**given['model']['backbone']}
-    del encoder['drop_path_rate']
-    torch.manual_seed(1)
-    first = MODELS.build(encoder).state_dict()
-    torch.save({f'backbone.{k}': v for k, v in first.items()}, tmp_path / 'first.pth')
-    given['model']['head']['target']['teacher'] = dict(
-        type='EncoderTeacher', encoder=encoder, checkpoint=str(tmp_path / 'first.pth')
-    )
-    return given, first
-
-
-@pytest.mark.parametrize('first', ['student', 'stem'])
-def test_a_given_teacher_is_never_thrown_away(tmp_path, first):
-    with pytest.raises(ValueError, match=r'beside a teacher that is read from .*first'):
-        train(tmp_path, **given_teacher(tmp_path, first=first)[0])
-    given = given_teacher(tmp_path)[0]
-    given['custom_hooks'][0] = dict(type='MomentumTeacherHook')
-    given['param_scheduler'] = []
-    with pytest.raises(ValueError, match=r'starts as a copy of the student'):
-        train(tmp_path / 'momentum', **given)
-
-
-def test_a_rate_that_does_not_start_again_is_told(tmp_path, caplog):
+def test_a_rate_that_does_not_start_again_is_told(tmp_path):
     given = dbot()
     given['param_scheduler'] = [dict(type='ConstantLR', factor=1.0, by_epoch=False)]
     said = []
@@ -240,21 +116,6 @@ def test_a_rate_that_does_not_start_again_is_told(tmp_path, caplog):
     runner.logger.warning = said.append
     runner.train()
     assert any('ConstantLR' in line and 'epochs [1]' in line for line in said)
-
-
-def test_a_given_teacher_is_followed_by_the_student(tmp_path):
-    given, first = given_teacher(tmp_path)
-    runner = build(tmp_path, **given)
-    watch = Watch(runner)
-    runner.train()
-    assert equal(watch.begins[0][0], first)
-    assert equal(watch.begins[1][0], watch.ends[0][1])
-    # what is measured later is measured with the teacher of the checkpoint
-    again = build(tmp_path / 'again', **given)
-    again.call_hook('before_run')
-    again.load_checkpoint(str(tmp_path / f'iter_{3 * PER_EPOCH}.pth'))
-    again.model.head.target(torch.randn(2, 3, 8, 8))
-    assert equal(encoders(again)[0].state_dict(), watch.ends[2][0])
 
 
 def test_a_run_may_start_from_weights_without_a_teacher(tmp_path):
@@ -281,32 +142,6 @@ def test_replicas_are_equal_after_a_swap(tmp_path):
     assert one.keys() == two.keys()
     assert all(torch.equal(one[k], two[k]) for k in one)
     assert any('teacher' in k for k in one)
-
-
-def test_the_momentum_teacher_is_a_moving_average(tmp_path):
-    hook = dict(type='MomentumTeacherHook', momentum=0.75)
-    options = dbot(hook, boundaries=())
-    options['train_dataloader']['dataset']['samples'] = 4  # one iteration an epoch
-    runner = build(tmp_path, **options)
-    watch = Watch(runner)
-    runner.train()
-    average = watch.begins[0][1]
-    for teacher, student in watch.ends:
-        average = {k: 0.75 * average[k] + 0.25 * student[k] for k in average}
-        for name, value in average.items():
-            torch.testing.assert_close(teacher[name], value)
-
-
-def test_the_momentum_teacher_resumes_bit_for_bit(tmp_path):
-    hook = dict(type='MomentumTeacherHook', momentum=0.9)
-    given = dbot(hook, boundaries=())
-    one = train(tmp_path / 'one', **given)
-    dying = dict(given, custom_hooks=[hook, dict(type='ToyRecorder', at=9)])
-    dying['custom_hooks'][1]['action'] = 'raise'
-    with pytest.raises(InterruptedError):
-        train(tmp_path / 'two', **dying)
-    two = train(tmp_path / 'two', resume=True, **given)
-    assert_equal(state_of(one), state_of(two))
 
 
 def test_mistakes(tmp_path):

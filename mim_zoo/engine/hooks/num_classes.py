@@ -33,8 +33,8 @@ class NumClassesHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Check the masks of a segmenter, here on the CPU."""
-        head = getattr(unwrap(runner.model), 'decode_head', None)
-        if head is not None:
+        head: Any = getattr(unwrap(runner.model), 'decode_head', None)
+        if hasattr(head, 'ignore_index'):  # mmseg's cascades have a list of heads
             for sample in data_batch['data_samples']:
                 _check_mask(sample, head.num_classes, head.ignore_index)
 

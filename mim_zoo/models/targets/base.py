@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..layers import Size
+from ..layers import Size, cells
 
 if TYPE_CHECKING:
     from ..corruption import Plan
@@ -62,7 +62,7 @@ class Target(nn.Module):
 
     def grid(self, size: Sequence[int]) -> Size:
         """Prediction cells (h, w) of images of ``size`` (H, W)."""
-        return -(-size[0] // self.stride), -(-size[1] // self.stride)
+        return cells(size, self.stride)
 
     def load(self) -> None:
         """Read weights that the target computes with, if it has any, from their file.
