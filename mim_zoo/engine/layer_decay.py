@@ -30,7 +30,8 @@ class LayerDecayConstructor:
       ``lr * rate ** (n - 1 - i)``, where ``(i, n)`` is what the backbone's
       ``get_layer_depth(name, 'backbone.')`` says; outside the backbone it is ``lr``;
     - ``backbone_lr_mult`` (1.0): times this, for all of the backbone; at 0 its weights
-      stay as they are (unless a scheduler's ``eta_min`` is a floor above 0);
+      stay as they are (unless a scheduler's ``eta_min`` is a floor above 0), but the
+      ``frozen_stages`` of an encoder do so at less cost;
     - ``head_with_last_block`` (False): the final norm and all outside the backbone
       learn as fast as the last block, ``lr * rate``, and nothing at ``lr``, as in the
       official fine-tuning of MixMIM (2205.13137);

@@ -65,7 +65,6 @@ class Classifier(EncoderModel):
                 "has none of; leave out group_mode='embedding'"
             )
         channels = self.backbone.embed_dim
-        self.frozen = freeze_backbone
         self.label_smoothing = label_smoothing
         self.num_classes = num_classes
         if head_norm == 'layer':
@@ -81,15 +80,7 @@ class Classifier(EncoderModel):
         facts = dict(num_classes=num_classes)
         self.augment = MODELS.build(augment, default_args=facts) if augment else None
         if freeze_backbone:
-            self.backbone.requires_grad_(False)
-            self.backbone.eval()
-
-    def train(self, mode: bool = True) -> 'Classifier':
-        """A frozen encoder stays in eval mode."""
-        super().train(mode)
-        if self.frozen:
-            self.backbone.eval()
-        return self
+            self.backbone.freeze()
 
     def forward(
         self,

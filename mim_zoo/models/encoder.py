@@ -36,11 +36,16 @@ class Encoder(BaseModule):
     ``forward`` and the necks put on an output that contains the last block, and on no
     other. ``whole_grid``: the trunk needs a token at every place of the stem's grid;
     ``needs_groups``: it has parameters that only groups use; ``with_cp``: blocks are
-    recomputed in the backward pass instead of stored.
+    recomputed in the backward pass instead of stored; ``frozen_stages``: how many
+    learn no more, see ``freeze``, -1 for nothing frozen and None for all;
+    ``statistics``: mean and std of the pixels that its weights were trained on, where
+    they came with them.
     """
 
     whole_grid = False
     needs_groups = False
+    frozen_stages: int | None = -1
+    statistics: tuple[Sequence[float], Sequence[float]] | None = None
     stride: int
     in_channels: int
     num_prefix_tokens: int
@@ -84,6 +89,49 @@ class Encoder(BaseModule):
     def run_block(self, block: nn.Module, x: Tensor, *context: Any) -> Tensor:
         """Tokens after one block of the trunk."""
         return run_block(block, self.with_cp, x, *context)
+
+    @property
+    def stages(self) -> nn.ModuleList:
+        """The trunk in the parts that ``freeze`` counts, shallow ones first."""
+        raise ValueError(
+            f'frozen_stages: {type(self).__name__} has no stages; give it a property '
+            'that returns its blocks, or freeze all of it'
+        )
+
+    def freeze(self, num_stages: int | None = None) -> None:
+        """The stem and the first stages learn no more and stay in eval mode.
+
+        None, or the number of all stages, also freezes what follows them. Nothing is
+        kept for a backward pass through frozen parts. ValueError for another number.
+        """
+        if num_stages is not None and not 0 <= num_stages <= len(self.stages):
+            raise ValueError(
+                f'frozen_stages: got {num_stages}, expected 0 (the stem alone) to '
+                f'{len(self.stages)} (all), or -1 (nothing is frozen)'
+            )
+        self.frozen_stages = num_stages
+        learning = {id(p) for part in self._learning() for p in part.parameters()}
+        for param in self.parameters():
+            if id(param) not in learning:
+                param.requires_grad_(False)
+        self.train(self.training)
+
+    def _learning(self) -> list[nn.Module]:
+        """What is behind the frozen stages."""
+        if self.frozen_stages is None or self.frozen_stages == len(self.stages):
+            return []
+        return [*self.stages[self.frozen_stages :], self.norm]
+
+    def train(self, mode: bool = True) -> 'Encoder':
+        """Frozen parts stay in eval mode."""
+        if self.frozen_stages == -1:
+            return super().train(mode)
+        super().train(False)
+        learning = self._learning()
+        for part in learning:
+            part.train(mode)
+        self.training = mode and bool(learning)
+        return self
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """(layer id, number of layers) of a parameter, for layer-wise lr decay."""

@@ -58,6 +58,8 @@ class MIMViT(Encoder):
             images; None for the whole image. Borders have smaller windows.
         global_blocks: those that look at the whole image all the same.
         with_cp: recompute blocks in the backward pass instead of storing them.
+        frozen_stages: the stem and so many blocks keep their weights, with all blocks
+            the last norm, too; 0 is the stem alone, -1 nothing.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class MIMViT(Encoder):
         window: int | None = None,
         global_blocks: Sequence[int] = (),
         with_cp: bool = False,
+        frozen_stages: int = -1,
         init_cfg: dict | None = None,
     ):
         super().__init__(img_size, init_cfg, with_cp)
@@ -118,6 +121,13 @@ class MIMViT(Encoder):
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6) if final_norm else nn.Identity()
         self.reset_parameters()
+        if frozen_stages != -1:
+            self.freeze(frozen_stages)
+
+    @property
+    def stages(self) -> nn.ModuleList:
+        """The blocks."""
+        return self.blocks
 
     def attention(self, index: int, dim: int, heads: int) -> Attention | None:
         """That of a block, None for the plain one."""

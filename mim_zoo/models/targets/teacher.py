@@ -39,8 +39,8 @@ def teacher_of(student: dict | None) -> dict:
             'TeacherTarget: got no teacher and no encoder to make one like, expected '
             "teacher=dict(type='EncoderTeacher', ...) or dict(type='TimmTeacher', ...)"
         )
-    of_training = ('drop_path_rate', 'init_cfg', 'with_cp', 'out_indices')
-    encoder = {k: v for k, v in student.items() if k not in of_training}
+    of_use = ('drop_path_rate', 'frozen_stages', 'init_cfg', 'out_indices', 'with_cp')
+    encoder = {k: v for k, v in student.items() if k not in of_use}
     return dict(type='EncoderTeacher', encoder=encoder)
 
 
