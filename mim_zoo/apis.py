@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .conversion import guess_format, to_ours
 from .conversion.shapes import encoder_arguments
+from .conversion.stored import stored_statistics
 from .engine.loading import load_weights, read_checkpoint, state_dict_of
 from .models.encoder import POOLS, Encoder, check_loaded, pool_tokens
 from .models.mixmim_vit import MixMIMViT
@@ -62,7 +63,8 @@ def get_model(
             model.
     """
     found = _named_encoder(str(name), kwargs)
-    state = {} if pretrained is None else _weights(pretrained, trust)
+    checkpoint = {} if pretrained is None else read_checkpoint(pretrained, trust)
+    state = {} if pretrained is None else _weights(checkpoint)
     model: nn.Module
     if found is None:
         model, prefix = _from_config(name, kwargs), ''
@@ -73,6 +75,8 @@ def get_model(
     if pretrained is not None:
         report = load_weights(model, state, prefix=prefix)
         check_loaded(report, pretrained)
+        if isinstance(model, Encoder):
+            model.statistics = stored_statistics(pretrained, checkpoint)
     return model.eval()
 
 
@@ -95,8 +99,9 @@ def extract_features(
             picture of PIL, or arrays or pictures of one size; RGB, 0..255.
         pool: 'avg' or 'cls' for (B, C), 'map' for (B, C, h, w).
         mean, std: a number, or one per channel, in the units of the pixels. Those of
-            the model's data preprocessor by default, else ImageNet's. ValueError if
-            they cannot be the pixels'.
+            the model's data preprocessor by default, or of the file that ``get_model``
+            took an encoder's weights from, else ImageNet's. ValueError if they cannot
+            be the pixels'.
     """
     encoder = getattr(model, 'backbone', model)
     if not isinstance(encoder, Encoder):
@@ -123,9 +128,9 @@ def extract_features(
     return torch.cat(features).cpu()
 
 
-def _weights(path: str | Path, trust: bool) -> dict[str, Tensor]:
+def _weights(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     """Those of a file, in our names if its own are known."""
-    state = state_dict_of(read_checkpoint(path, trust))
+    state = state_dict_of(checkpoint)
     return state if guess_format(state) is None else to_ours(state).state
 
 
@@ -228,9 +233,11 @@ def _statistics(
     if mean is not None and std is not None:
         return as_statistics(mean, std, channels)
     own: Any = getattr(model, 'data_preprocessor', None)
-    if getattr(own, 'mean', None) is None:  # mmdet's may have none
-        return as_statistics(IMAGENET_MEAN, IMAGENET_STD, channels)
-    return as_statistics(own.mean.tolist(), own.std.tolist(), channels)
+    if getattr(own, 'mean', None) is not None:  # mmdet's may have none
+        return as_statistics(own.mean.tolist(), own.std.tolist(), channels)
+    known = getattr(model, 'statistics', None)  # of an encoder
+    shift, scale = known or (IMAGENET_MEAN, IMAGENET_STD)
+    return as_statistics(shift, scale, channels)
 
 
 def _config_path(name: str | Path) -> Path:

@@ -11,9 +11,10 @@ DeepMIM and dBOT: these, and deepmim or dbot with the decoders; what they fine-t
 and dBOT's teachers, have the names of timm. dBOT's symmetric models, named as BEiT's:
 ours, dbot. MixMIM, pre-trained or fine-tuned: ours, mixmim, mmpretrain. The format of
 the source is recognised by its names. How a classifier pools stands in the config that
-training checkpoints of ours hold; for other files of ours say it by --pool. What was
-written is read back and compared, and must fill an encoder of ours; a timm file must
-build a timm model that computes the same.
+training checkpoints of ours hold; for other files of ours say it by --pool. Mean and
+std of the pixels, where that config sets them, are kept as a note. What was written is
+read back and compared, and must fill an encoder of ours; a timm file must build a timm
+model that computes the same.
 """
 
 from __future__ import annotations
@@ -35,12 +36,16 @@ from mim_zoo.conversion import (  # noqa: E402
     convert,
     to_ours,
 )
-from mim_zoo.conversion.pooling import stored_pool  # noqa: E402
 from mim_zoo.conversion.shapes import (  # noqa: E402
     build_encoder,
     compare_with_timm,
     describe,
     timm_call,
+)
+from mim_zoo.conversion.stored import (  # noqa: E402
+    as_notes,
+    stored_pool,
+    stored_statistics,
 )
 from mim_zoo.engine.loading import (  # noqa: E402
     StateDict,
@@ -93,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     checkpoint = read_checkpoint(args.src, args.trust)
     source = state_dict_of(checkpoint)
     pool = agreed_pool(args, stored_pool(args.src, checkpoint))
+    statistics = stored_statistics(args.src, checkpoint)
     done = convert(source, args.to, args.backbone_only, pool)
     ours = convert(source, 'ours', args.backbone_only, pool).state
     if args.pool and done.pool is None:
@@ -101,6 +107,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f'model:   {describe(ours)}')
     if done.pool:
         print(f'pooling: {done.pool}')
+    if statistics:
+        print(f'pixels:  mean {statistics[0]}, std {statistics[1]}')
     print(f'dropped: {", ".join(done.dropped) or "nothing"}')
     if done.folded:
         print(f'folded into the head: {", ".join(done.folded)}')
@@ -113,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         official = args.to in ('mae', 'mixmim', 'deepmim', 'dbot')
         key = 'model' if official else 'state_dict'
-        notes = {'names': args.to, **({'pool': done.pool} if done.pool else {})}
+        notes = {'names': args.to, **as_notes(done.pool, statistics)}
         save_state_dict(done.state, unchecked, notes, key)
         check(unchecked, done, ours, args)
         unchecked.replace(args.dst)

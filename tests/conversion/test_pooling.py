@@ -7,8 +7,8 @@ from mmengine.config import Config
 from safetensors.torch import load_file
 
 from mim_zoo.conversion import convert, from_ours
-from mim_zoo.conversion.pooling import stored_pool
 from mim_zoo.conversion.shapes import timm_call
+from mim_zoo.conversion.stored import stored_pool
 from mim_zoo.engine.loading import read_checkpoint, save_state_dict
 from mim_zoo.models import Classifier, MixMIMViT
 from mim_zoo.paths import shipped_config
