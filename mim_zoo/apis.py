@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .conversion import guess_format, to_ours
 from .conversion.shapes import encoder_arguments
-from .conversion.stored import stored_statistics
+from .conversion.stored import Statistics, stored_statistics
 from .engine.loading import load_weights, read_checkpoint, state_dict_of
 from .models.encoder import POOLS, Encoder, check_loaded, pool_tokens
 from .models.mixmim_vit import MixMIMViT
@@ -75,8 +75,7 @@ def get_model(
     if pretrained is not None:
         report = load_weights(model, state, prefix=prefix)
         check_loaded(report, pretrained)
-        if isinstance(model, Encoder):
-            model.statistics = stored_statistics(pretrained, checkpoint)
+        _keep_statistics(model, stored_statistics(pretrained, checkpoint), pretrained)
     return model.eval()
 
 
@@ -109,7 +108,7 @@ def extract_features(
     if pool not in (*POOLS, 'map'):
         raise ValueError(f"pool: got {pool!r}, expected 'avg', 'cls' or 'map'")
     batch = _as_batch(images, encoder.in_channels)
-    shift, scale = _statistics(model, encoder.in_channels, mean, std)
+    shift, scale = _statistics(model, encoder, mean, std)
     weight = next(encoder.parameters())
     shift, scale = shift.to(weight.device), scale.to(weight.device)
     was_training, features = encoder.training, []
@@ -223,21 +222,36 @@ def _as_batch(
 
 def _statistics(
     model: nn.Module,
-    channels: int,
+    encoder: Encoder,
     mean: float | Sequence[float] | None,
     std: float | Sequence[float] | None,
 ) -> tuple[Tensor, Tensor]:
-    """Mean and std (C_in | 1, 1, 1): given, the model's, or ImageNet's."""
+    """Mean and std (C_in | 1, 1, 1): given, the model's, the file's, or ImageNet's."""
     if (mean is None) != (std is None):
         raise ValueError('mean and std: give both or none')
     if mean is not None and std is not None:
-        return as_statistics(mean, std, channels)
+        return as_statistics(mean, std, encoder.in_channels)
+    shift, scale = encoder.statistics or (IMAGENET_MEAN, IMAGENET_STD)
     own: Any = getattr(model, 'data_preprocessor', None)
     if getattr(own, 'mean', None) is not None:  # mmdet's may have none
-        return as_statistics(own.mean.tolist(), own.std.tolist(), channels)
-    known = getattr(model, 'statistics', None)  # of an encoder
-    shift, scale = known or (IMAGENET_MEAN, IMAGENET_STD)
-    return as_statistics(shift, scale, channels)
+        shift, scale = own.mean.tolist(), own.std.tolist()
+    return as_statistics(shift, scale, encoder.in_channels)
+
+
+def _keep_statistics(model: Any, found: Statistics | None, source: str | Path) -> None:
+    """The encoder keeps those of a file; ValueError if the model has others."""
+    getattr(model, 'backbone', model).statistics = found
+    own: Any = getattr(model, 'data_preprocessor', None)
+    if found is None or getattr(own, 'mean', None) is None:
+        return
+    theirs = as_statistics(*found, None)
+    if not all(map(torch.allclose, theirs, (own.mean, own.std))):
+        raise ValueError(
+            f'{source}: got weights trained on pixels of mean {found[0]} and std '
+            f"{found[1]}, expected those of the model's data_preprocessor, "
+            f'{own.mean.flatten().tolist()} and {own.std.flatten().tolist()}; pass '
+            f'data_preprocessor=dict(type={type(own).__name__!r}, mean=..., std=...)'
+        )
 
 
 def _config_path(name: str | Path) -> Path:

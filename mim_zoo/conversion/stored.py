@@ -19,6 +19,11 @@ from mim_zoo.models.classifier import Classifier
 from mim_zoo.models.encoder import POOLS
 from mim_zoo.models.units import IMAGENET_MEAN, IMAGENET_STD
 
+# of mmdet and mmseg
+_BGR_BY_DEFAULT = ('DetDataPreprocessor', 'SegDataPreProcessor')
+# what reading a text that is no config may end in
+_BROKEN = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
+
 Statistics = tuple[Sequence[float], Sequence[float]]
 
 
@@ -39,12 +44,15 @@ def stored_statistics(
 ) -> Statistics | None:
     """Mean and std per channel of the pixels that a file was trained on.
 
-    In the units of the images. None if it does not say them, as where they are ours
-    by default, ImageNet's.
+    RGB, in the units of the images. None if it does not say them, as where they are
+    ours by default, ImageNet's, and if a detector or segmenter has BGR.
     """
     meta = _meta(path, checkpoint)
     said = _model_in(meta['cfg']).get('data_preprocessor') if 'cfg' in meta else meta
     if not isinstance(said, Mapping) or not {'mean', 'std'} & said.keys():
+        return None
+    kind = str(said.get('type', '')).rpartition('.')[2]
+    if kind in _BGR_BY_DEFAULT and not said.get('bgr_to_rgb'):
         return None
     mean = _numbers(said.get('mean', IMAGENET_MEAN))
     std = _numbers(said.get('std', IMAGENET_STD))
@@ -72,7 +80,7 @@ def _numbers(said: Any) -> list[float]:
     try:
         found = ast.literal_eval(said) if isinstance(said, str) else said
         return [float(x) for x in np.ravel(found)]
-    except (ValueError, TypeError, SyntaxError):
+    except _BROKEN:
         return []
 
 
@@ -80,7 +88,7 @@ def _model_in(config: Any) -> dict[str, Any]:
     """The arguments of the model in a config's text that are plain values."""
     try:
         body = ast.parse(config).body if isinstance(config, str) else []
-    except SyntaxError:
+    except _BROKEN:
         return {}
     for line in body:
         if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == 'model':
@@ -95,5 +103,5 @@ def _value(node: ast.expr) -> Any:
         return {k.arg: _value(k.value) for k in node.keywords if k.arg}
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except _BROKEN:
         return None

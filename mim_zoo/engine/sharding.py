@@ -6,7 +6,7 @@ Checkpoints stay those of one process: full tensors, which any run loads.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -86,10 +86,37 @@ def shard(
     )
     for part in [*blocks, module]:
         fully_shard(part, **given)
-    for name in ENTRIES:
-        if hasattr(module, name):
-            register_fsdp_forward_method(module, name)
+    _gather_for_entries(module)
     return module
+
+
+def _gather_for_entries(module: nn.Module) -> None:
+    """Other methods gather weights and give them back as ``forward`` does.
+
+    Not where ``forward`` calls them, which would go on without weights.
+    """
+    running = 0
+
+    def enter(*_: Any) -> None:
+        nonlocal running
+        running += 1
+
+    def leave(*_: Any) -> None:
+        nonlocal running
+        running -= 1
+
+    module.register_forward_pre_hook(enter)
+    module.register_forward_hook(leave, always_call=True)
+
+    def either(plain: Callable, gathering: Callable) -> Callable:
+        return lambda *args, **kwargs: (plain if running else gathering)(
+            *args, **kwargs
+        )
+
+    for name in ENTRIES:
+        if plain := getattr(module, name, None):
+            register_fsdp_forward_method(module, name)
+            setattr(module, name, either(plain, getattr(module, name)))
 
 
 def has_teacher(model: nn.Module) -> bool:

@@ -37,14 +37,13 @@ class Encoder(BaseModule):
     other. ``whole_grid``: the trunk needs a token at every place of the stem's grid;
     ``needs_groups``: it has parameters that only groups use; ``with_cp``: blocks are
     recomputed in the backward pass instead of stored; ``frozen_stages``: how many
-    learn no more, see ``freeze``, -1 for nothing frozen and None for all;
-    ``statistics``: mean and std of the pixels that its weights were trained on, where
-    they came with them.
+    learn no more, see ``freeze``; ``statistics``: mean and std of the pixels that its
+    weights were trained on, where ``get_model`` found them in their file.
     """
 
     whole_grid = False
     needs_groups = False
-    frozen_stages: int | None = -1
+    frozen_stages: int | str = -1
     statistics: tuple[Sequence[float], Sequence[float]] | None = None
     stride: int
     in_channels: int
@@ -90,25 +89,35 @@ class Encoder(BaseModule):
         """Tokens after one block of the trunk."""
         return run_block(block, self.with_cp, x, *context)
 
-    @property
-    def stages(self) -> nn.ModuleList:
+    def get_stages(self) -> nn.ModuleList:
         """The trunk in the parts that ``freeze`` counts, shallow ones first."""
         raise ValueError(
-            f'frozen_stages: {type(self).__name__} has no stages; give it a property '
-            'that returns its blocks, or freeze all of it'
+            f'frozen_stages: {type(self).__name__} has no get_stages, which returns '
+            "its blocks; write it, or freeze 'all'"
         )
 
-    def freeze(self, num_stages: int | None = None) -> None:
+    def freeze(self, num_stages: int | str = 'all') -> None:
         """The stem and the first stages learn no more and stay in eval mode.
 
-        None, or the number of all stages, also freezes what follows them. Nothing is
-        kept for a backward pass through frozen parts. ValueError for another number.
+        -1 freezes nothing; 'all', or as many as there are, the last norm, too. The stem
+        is what is neither in a stage nor this norm. Nothing is kept for a backward pass
+        through frozen parts. ValueError for another number, or fewer than are frozen.
         """
-        if num_stages is not None and not 0 <= num_stages <= len(self.stages):
-            raise ValueError(
-                f'frozen_stages: got {num_stages}, expected 0 (the stem alone) to '
-                f'{len(self.stages)} (all), or -1 (nothing is frozen)'
-            )
+        if num_stages == self.frozen_stages:
+            return
+        if num_stages != 'all':
+            last = len(self.get_stages())
+            if type(num_stages) is not int or not -1 <= num_stages <= last:
+                raise ValueError(
+                    f'frozen_stages: got {num_stages!r}, expected 0 (the stem), 1 to '
+                    f"{last} (stages, too), 'all', or -1 (nothing is frozen)"
+                )
+            if self.frozen_stages == 'all' or num_stages < int(self.frozen_stages):
+                raise ValueError(
+                    f'frozen_stages: got {num_stages} after {self.frozen_stages!r}, '
+                    'expected more; build the encoder again with fewer'
+                )
+            num_stages = 'all' if num_stages == last else num_stages
         self.frozen_stages = num_stages
         learning = {id(p) for part in self._learning() for p in part.parameters()}
         for param in self.parameters():
@@ -118,9 +127,9 @@ class Encoder(BaseModule):
 
     def _learning(self) -> list[nn.Module]:
         """What is behind the frozen stages."""
-        if self.frozen_stages is None or self.frozen_stages == len(self.stages):
+        if self.frozen_stages == 'all':
             return []
-        return [*self.stages[self.frozen_stages :], self.norm]
+        return [*self.get_stages()[int(self.frozen_stages) :], self.norm]
 
     def train(self, mode: bool = True) -> 'Encoder':
         """Frozen parts stay in eval mode."""

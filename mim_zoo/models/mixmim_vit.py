@@ -92,8 +92,7 @@ class MixMIMViT(Encoder):
             what it should predict.
         with_cp: recompute blocks in the backward pass instead of storing them.
         frozen_stages: the stem and so many stages, each with the merging behind it,
-            keep their weights, with all stages the last norm, too; 0 is the stem alone,
-            -1 nothing.
+            keep their weights; 'all' is the whole encoder, -1 nothing.
     """
 
     whole_grid = True
@@ -109,7 +108,7 @@ class MixMIMViT(Encoder):
         final_norm: bool = True,
         group_mode: str = 'attention',
         with_cp: bool = False,
-        frozen_stages: int = -1,
+        frozen_stages: int | str = -1,
         init_cfg: dict | None = None,
     ):
         super().__init__(img_size, init_cfg, with_cp)
@@ -142,11 +141,9 @@ class MixMIMViT(Encoder):
             nn.LayerNorm(specs[-1].dim, eps=EPS) if final_norm else nn.Identity()
         )
         self.reset_parameters()
-        if frozen_stages != -1:
-            self.freeze(frozen_stages)
+        self.freeze(frozen_stages)
 
-    @property
-    def stages(self) -> nn.ModuleList:
+    def get_stages(self) -> nn.ModuleList:
         """Those of the pyramid."""
         return self.layers
 

@@ -58,8 +58,8 @@ class MIMViT(Encoder):
             images; None for the whole image. Borders have smaller windows.
         global_blocks: those that look at the whole image all the same.
         with_cp: recompute blocks in the backward pass instead of storing them.
-        frozen_stages: the stem and so many blocks keep their weights, with all blocks
-            the last norm, too; 0 is the stem alone, -1 nothing.
+        frozen_stages: the stem (with it a bias that all blocks share) and so many
+            blocks keep their weights; 'all' is the whole encoder, -1 nothing.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class MIMViT(Encoder):
         window: int | None = None,
         global_blocks: Sequence[int] = (),
         with_cp: bool = False,
-        frozen_stages: int = -1,
+        frozen_stages: int | str = -1,
         init_cfg: dict | None = None,
     ):
         super().__init__(img_size, init_cfg, with_cp)
@@ -121,11 +121,9 @@ class MIMViT(Encoder):
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6) if final_norm else nn.Identity()
         self.reset_parameters()
-        if frozen_stages != -1:
-            self.freeze(frozen_stages)
+        self.freeze(frozen_stages)
 
-    @property
-    def stages(self) -> nn.ModuleList:
+    def get_stages(self) -> nn.ModuleList:
         """The blocks."""
         return self.blocks
 

@@ -21,12 +21,25 @@ def config_of(**preprocessor) -> str:
     return Config(dict(model=model)).pretty_text
 
 
+def of_detector(**preprocessor) -> str:
+    found = dict(type='mmdet.DetDataPreprocessor', mean=1, std=2, **preprocessor)
+    return Config(dict(model=dict(data_preprocessor=found))).pretty_text
+
+
 def as_trained(path, config: str) -> MIMViT:
     torch.manual_seed(0)
     encoder = MIMViT(**SIZE).eval()
     state = {f'backbone.{k}': v for k, v in encoder.state_dict().items()}
     torch.save({'state_dict': state, 'meta': {'cfg': config}}, path)
     return encoder
+
+
+class Inside(torch.nn.Module):
+    """A model of somebody else."""
+
+    def __init__(self, encoder: MIMViT):
+        super().__init__()
+        self.backbone = encoder
 
 
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
@@ -40,6 +53,7 @@ def test_features_use_the_statistics_of_the_file(tool, tmp_path, capsys, suffix)
     for path in (source, converted):
         model = get_model('mim_vit_micro_patch4', path)
         assert torch.equal(extract_features(model, images), expected)
+        assert torch.equal(extract_features(Inside(model), images), expected)
         given = extract_features(model, images, mean=1000, std=500)
         assert not torch.allclose(given, expected)
 
@@ -63,10 +77,13 @@ def test_a_chain_of_conversions_keeps_them(tool, tmp_path):
         (config_of(mean=120), ([120.0], list(IMAGENET_STD))),
         (config_of(std=50), (list(IMAGENET_MEAN), [50.0])),
         (config_of(batch_transforms=[dict(type='RandomMasking')]), None),
+        (of_detector(bgr_to_rgb=True), ([1.0], [2.0])),
+        (of_detector(), None),
         ("model = dict(data_preprocessor=dict(mean='grey', std=1))", None),
         ('model = dict(data_preprocessor=dict(mean=[f()], std=[1]))', None),
         ('model = dict(data_preprocessor=None)', None),
         ('model = 3', None),
+        ('model = dict(x={[1]: 2})', None),
         ('model = <a module>', None),
         ('raise SystemExit', None),  # is not run
         (None, None),
@@ -82,3 +99,18 @@ def test_files_that_say_nothing(tmp_path):
         checkpoint = {'state_dict': {}, 'meta': meta}
         assert stored_statistics(tmp_path / 'w.pth', checkpoint) is None
     assert get_model('mim_vit_micro_patch4').statistics is None
+
+
+def test_a_model_of_other_statistics_does_not_take_the_weights(tmp_path):
+    path, config = tmp_path / 'epoch_1.pth', tmp_path / 'extractor.py'
+    encoder = as_trained(path, config_of(mean=MEAN, std=STD))
+    config.write_text(
+        f"model = dict(type='FeatureExtractor', backbone=dict(type='MIMViT', **{SIZE}),"
+        " data_preprocessor=dict(type='MIMDataPreprocessor', mean=900.0, std=300.0))"
+    )
+    with pytest.raises(ValueError, match=r'got weights .*mean \[900.0, 1000.0\].*pass'):
+        get_model(config, path)
+    model = get_model(config, path, data_preprocessor=dict(mean=MEAN, std=STD))
+    images = 2000 * torch.rand(2, 2, 16, 16)
+    expected = extract_features(encoder, images, mean=MEAN, std=STD)
+    assert torch.equal(extract_features(model, images), expected)

@@ -19,12 +19,7 @@ SMALL = {
     ),
     'MixMIMViT': dict(img_size=SIZE, windows=None, with_cp=False),
 }
-TAPS = {
-    'window': 2,
-    'global_blocks': (1, 3),
-    'out_indices': (0, 1, 2, 3),
-    'frozen_stages': 4,
-}
+TAPS = {'window': 2, 'global_blocks': (1, 3), 'out_indices': (0, 1, 2, 3)}
 PIPELINE = {
     'scale': (SIZE, SIZE),
     'scales': [(SIZE, SIZE), (48, 80)],

@@ -40,6 +40,7 @@ def options(kind: str = 'MAE', **given: Any) -> dict[str, Any]:
     """Of a run of 12 iterations."""
     mix = kind == 'MixMIM'
     masking = dict(type='MixedMasking' if mix else 'RandomMasking', ratio=0.5)
+    pixels = dict(type='MIMDataPreprocessor', mean=[0.0] * 3, std=[1.0] * 3)
     model = dict(
         type=kind,
         backbone=MIXMIM if mix else VIT,
@@ -50,13 +51,16 @@ def options(kind: str = 'MAE', **given: Any) -> dict[str, Any]:
             loss=dict(type='MaskedMSE'),
             decoder=dict(type='TransformerDecoder', embed_dim=16, depth=1, num_heads=2),
         ),
-        data_preprocessor=dict(
-            type='MIMDataPreprocessor',
-            mean=[0.0] * 3,
-            std=[1.0] * 3,
-            batch_transforms=[masking],
-        ),
+        data_preprocessor=dict(pixels, batch_transforms=[masking]),
     )
+    if kind == 'Classifier':
+        model = dict(
+            type=kind,
+            backbone=dict(VIT, frozen_stages=1),
+            num_classes=2,
+            head_init_std=0.1,
+            data_preprocessor=pixels,
+        )
     data = dict(
         batch_size=2,
         num_workers=0,
@@ -110,7 +114,7 @@ def pair(folder: Path, **given: Any) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ('kind', 'accumulate'), [('MAE', 1), ('MAE', 3), ('MixMIM', 1)]
+    ('kind', 'accumulate'), [('MAE', 1), ('MAE', 3), ('MixMIM', 1), ('Classifier', 1)]
 )
 def test_it_trains_as_ddp_does(tmp_path, kind, accumulate) -> None:
     given = options(kind, accumulate=accumulate)

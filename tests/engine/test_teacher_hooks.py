@@ -169,3 +169,7 @@ def test_mistakes(tmp_path):
     given['model']['head']['target']['teacher'] = teacher
     with pytest.raises(ValueError, match='another encoder than the student'):
         train(tmp_path, **given)
+    given = dbot()
+    given['model']['backbone']['frozen_stages'] = 1
+    with pytest.raises(ValueError, match='frozen_stages=1, expected -1'):
+        train(tmp_path, **given)

@@ -62,6 +62,7 @@ class ToyData(BaseDataset):
             if i == self.poison:
                 x = x * float('nan')
         found = {'inputs': x, 'sample_idx': i, 'img_path': f'images/{i}.png'}
+        found['gt_label'] = i % 2
         return {**found, 'seed': idx.seed} if isinstance(idx, Draw) else found
 
 

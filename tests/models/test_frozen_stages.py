@@ -27,7 +27,7 @@ ENCODERS = dict(
 IMAGES = torch.rand(2, 3, 32, 32)
 
 
-def build(name: str, frozen: int) -> Encoder:
+def build(name: str, frozen: Any) -> Encoder:
     torch.manual_seed(0)
     return MODELS.build(dict(ENCODERS[name], frozen_stages=frozen))
 
@@ -78,7 +78,7 @@ def test_all_stages_are_the_whole_encoder(name: str) -> None:
 @pytest.mark.parametrize('name', ENCODERS)
 def test_frozen_stages_keep_nothing_and_drop_no_path(name: str) -> None:
     encoder = build(name, 2).train()
-    stages = encoder.stages
+    stages = encoder.get_stages()
     assert [stage.training for stage in stages] == [False, False, True]
     entered: list[Tensor] = []
     last = stages[2] if name != 'mixmim' else stages[2].blocks[0]
@@ -99,10 +99,25 @@ def test_the_mode_comes_back() -> None:
     assert not any(part.training for part in encoder.modules())
 
 
-@pytest.mark.parametrize('frozen', [-2, 4])
-def test_a_number_that_there_is_not(frozen: int) -> None:
-    with pytest.raises(ValueError, match=rf'got {frozen}, expected 0 .* to 3 \(all\)'):
+@pytest.mark.parametrize('frozen', [-2, 4, 1.5, True, None, 'most'])
+def test_a_number_that_there_is_not(frozen: Any) -> None:
+    with pytest.raises(ValueError, match=rf'got {frozen!r}, expected 0 .* 1 to 3 '):
         build('plain', frozen)
+
+
+def test_nothing_thaws() -> None:
+    encoder = build('plain', 1)
+    encoder.freeze(2)
+    assert [block.training for block in encoder.blocks] == [False, False, True]
+    encoder.freeze(2)
+    for fewer in (1, -1):
+        with pytest.raises(ValueError, match=f'got {fewer} after 2, expected more'):
+            encoder.freeze(fewer)
+    encoder.freeze(3)
+    assert encoder.frozen_stages == 'all'
+    encoder.freeze()
+    with pytest.raises(ValueError, match="got 2 after 'all', expected more"):
+        encoder.freeze(2)
 
 
 def test_features_are_the_same_and_weights_load() -> None:
@@ -116,7 +131,7 @@ def test_features_are_the_same_and_weights_load() -> None:
 
 
 def test_by_name() -> None:
-    encoder = get_model('mim_vit_micro_patch16', frozen_stages=6)
+    encoder = get_model('mim_vit_micro_patch16', frozen_stages='all')
     assert not any(p.requires_grad for p in encoder.parameters())
 
 
@@ -151,7 +166,7 @@ def test_an_encoder_without_stages_is_frozen_as_a_whole() -> None:
             self.norm = nn.LayerNorm(2)
 
     encoder = Other()
-    with pytest.raises(ValueError, match='Other has no stages'):
+    with pytest.raises(ValueError, match='Other has no get_stages'):
         encoder.freeze(1)
     encoder.freeze()
     assert not any(p.requires_grad for p in encoder.parameters())

@@ -211,6 +211,11 @@ class BootstrapHook(TeacherHook):
                 "BootstrapHook: got first='stem' for an encoder whose levels differ, "
                 "of which the stem is none; use first='student'"
             )
+        if self.boundaries and student.frozen_stages != -1:
+            raise ValueError(
+                f'BootstrapHook: got frozen_stages={student.frozen_stages!r}, expected '
+                '-1: a stage begins with random weights, which would stay random'
+            )
         for teacher in self.teachers(runner) if self.boundaries else ():
             check_alike(teacher.encoder, student, 'BootstrapHook')
         if self.first in ('student', 'stem') and (files := self.given(runner)):
