@@ -18,12 +18,18 @@ from torch import Tensor, nn
 
 from .conversion import guess_format, to_ours
 from .conversion.shapes import encoder_arguments
-from .conversion.stored import Statistics, stored_statistics
+from .conversion.stored import stored_statistics
 from .engine.loading import load_weights, read_checkpoint, state_dict_of
 from .models.encoder import POOLS, Encoder, check_loaded, pool_tokens
 from .models.mixmim_vit import MixMIMViT
 from .models.stages import HIERARCHICAL_ARCHS
-from .models.units import IMAGENET_MEAN, IMAGENET_STD, as_statistics, check_units
+from .models.units import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Statistics,
+    as_statistics,
+    check_units,
+)
 from .models.vit import MIMViT
 from .models.vit_options import ARCHS
 from .paths import read_config, shipped_config, shipped_configs

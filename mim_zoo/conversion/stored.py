@@ -7,7 +7,7 @@ the converter hold notes of what their source said.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,12 @@ from safetensors import safe_open
 
 from mim_zoo.models.classifier import Classifier
 from mim_zoo.models.encoder import POOLS
-from mim_zoo.models.units import IMAGENET_MEAN, IMAGENET_STD
+from mim_zoo.models.units import IMAGENET_MEAN, IMAGENET_STD, Statistics
 
 # of mmdet and mmseg
 _BGR_BY_DEFAULT = ('DetDataPreprocessor', 'SegDataPreProcessor')
 # what reading a text that is no config may end in
 _BROKEN = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
-
-Statistics = tuple[Sequence[float], Sequence[float]]
 
 
 def stored_pool(path: str | Path, checkpoint: Mapping[str, Any]) -> str | None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .layers import Size, cells, pair, run_block
 from .relative import INDEX
+from .units import Statistics
 
 if TYPE_CHECKING:  # the engine's hooks import the models
     from mim_zoo.engine.loading import LoadReport
@@ -44,7 +45,7 @@ class Encoder(BaseModule):
     whole_grid = False
     needs_groups = False
     frozen_stages: int | str = -1
-    statistics: tuple[Sequence[float], Sequence[float]] | None = None
+    statistics: Statistics | None = None
     stride: int
     in_channels: int
     num_prefix_tokens: int

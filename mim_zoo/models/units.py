@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+Statistics = tuple[Sequence[float], Sequence[float]]  # mean and std, per channel
+
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 FAR = 10  # standard deviations from the mean, of the mean pixel

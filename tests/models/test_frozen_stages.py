@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mim_zoo import extract_features, get_model
 from mim_zoo.models.encoder import Encoder
 from mim_zoo.models.layers import DropPath
+from mim_zoo.models.targets.teacher import teacher_of
 from mim_zoo.registry import MODELS
 
 TINY = dict(embed_dim=16, depth=3, num_heads=2)
@@ -153,8 +154,6 @@ def test_pre_training_behind_a_frozen_encoder() -> None:
 
 
 def test_a_random_teacher_takes_no_frozen_stages() -> None:
-    from mim_zoo.models.targets.teacher import teacher_of
-
     assert 'frozen_stages' not in teacher_of(dict(PLAIN, frozen_stages=2))['encoder']
 
 
